@@ -32,6 +32,7 @@ _SUBMODULES = frozenset(
         "pipeline",
         "platform",
         "plots",
+        "random_weights",
         "repro",
         "roofline",
         "units",

@@ -88,7 +88,10 @@ def least_squares(
 
     lower, upper, start = (np.array([getattr(p, k) for p in parameters], float) for k in ("lower", "upper", "start"))
     found = solve(residuals, start, bounds=(lower, upper), x_scale=upper - lower, xtol=1e-12, ftol=1e-12, gtol=1e-12)
-    return Fit(tuple(parameters), tuple(float(v) for v in found.x), np.asarray(found.fun), tuple(fitted_on))
+    # The solver stops just inside its bounds; a parameter that the data push against one is reported on it.
+    span = upper - lower
+    values = np.where(found.x - lower < 1e-9 * span, lower, np.where(upper - found.x < 1e-9 * span, upper, found.x))
+    return Fit(tuple(parameters), tuple(values.tolist()), np.asarray(found.fun), tuple(fitted_on))
 
 
 def nonnegative(regressors: ArrayLike, data: ArrayLike) -> NDArray[np.float64]:

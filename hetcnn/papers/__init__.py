@@ -22,7 +22,7 @@ __all__ = ["KEYS", "Paper", "Value", "load"]
 KEYS = ("pipeit",)
 """The papers that have a model, in the order of their notebooks."""
 
-Value = float | int | str | None
+Value = float | int | str | list[float] | None
 
 
 class Paper(Protocol):

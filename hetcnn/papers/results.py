@@ -10,14 +10,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Variable", "variable"]
 
-Variable = tuple[tuple[str, ...], Any, dict[str, str]]
+Variable = tuple[tuple[str, ...], Any, dict[str, Any]]
 
 
-def variable(dims: str | Sequence[str], values: ArrayLike, units: str, long_name: str) -> Variable:
+def variable(
+    dims: str | Sequence[str],
+    values: ArrayLike,
+    units: str,
+    long_name: str,
+    *,
+    reading_error: float | None = None,
+    reading_rtol: float | None = None,
+) -> Variable:
     """Return one variable of a Dataset: dimensions (one string of names, or a sequence), values, and attributes.
+
+    Published values carry their reading error: absolute (`reading_error`, in `units`) or relative (`reading_rtol`).
 
     >>> variable("network cores", [[1.0]], "frames/s", "throughput")[0]
     ('network', 'cores')
     """
     names = tuple(dims.split()) if isinstance(dims, str) else tuple(dims)
-    return names, values, {"units": units, "long_name": long_name}
+    errors = {"reading_error": reading_error, "reading_rtol": reading_rtol}
+    known = {name: error for name, error in errors.items() if error is not None}
+    return names, values, {"units": units, "long_name": long_name, **known}

@@ -1,0 +1,1 @@
+"""Speed and memory figures, one module each with `run() -> list[(label, value, unit)]`: `python -m benchmarks`."""
