@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 import xarray as xr
 
-from hetcnn import gemm
+from hetcnn import data, gemm
 from hetcnn.papers.pipeit import power
 from hetcnn.papers.pipeit.kernel_level import remote_cost
 from hetcnn.papers.pipeit.tables import best_design
@@ -22,18 +26,19 @@ from hetcnn.papers.pipeit.times import (
 )
 from hetcnn.papers.results import variable
 
-__all__ = ["VARIANTS", "parameters", "sensitivity"]
+__all__ = ["parameters", "sensitivity", "variants"]
 
-VARIANTS = {
-    "nominal": NOMINAL,
-    **{f"row tile {t}": Assumptions(tile=t) for t in range(4, 9)},
-    "A53 arithmetic 1.0": Assumptions(arithmetic=1.0),
-    "A53 arithmetic 1.6": Assumptions(arithmetic=1.6),
-    "A53 arithmetic 2.0": Assumptions(arithmetic=2.0),
-    "AlexNet 4s at 1.5 frames/s": Assumptions(alexnet_small="table4"),
-    "scale of Fig. 3": Assumptions(scale="fig3"),
-}
-"""Each assumption at the ends of its range, one at a time."""
+
+@cache
+def variants() -> dict[str, Assumptions]:
+    """Return the nominal choice and each assumption over its range, one at a time, by name.
+
+    From `data/papers/pipeit/assumptions.toml`.
+    """
+    with data.path("papers", "pipeit", "assumptions.toml").open("rb") as file:
+        declared = tomllib.load(file)["assumption"]
+    moved = {f"{a['name']} = {v}": replace(NOMINAL, **{a["name"]: v}) for a in declared for v in a["range"]}
+    return {"nominal": NOMINAL, **moved}
 
 
 def sensitivity() -> xr.Dataset:
@@ -48,16 +53,16 @@ def sensitivity() -> xr.Dataset:
         return 100 * float(np.mean(np.abs(off)))
 
     columns = {
-        "predicted_algorithm_3": [benefit("predicted", "algorithm_3", g) for g in VARIANTS.values()],
-        "derived_optimum": [benefit("derived", "optimum", g) for g in VARIANTS.values()],
+        "predicted_algorithm_3": [benefit("predicted", "algorithm_3", g) for g in variants().values()],
+        "derived_optimum": [benefit("derived", "optimum", g) for g in variants().values()],
     }
-    errors = [small_error(g) for g in VARIANTS.values()]
+    errors = [small_error(g) for g in variants().values()]
     return xr.Dataset(
         {
             **{k: variable("assumption", v, "%", f"mean benefit, {k.replace('_', ' ')}") for k, v in columns.items()},
             "small_error": variable("assumption", errors, "%", "mean error of the Small cores' rates"),
         },
-        {"assumption": list(VARIANTS)},
+        {"assumption": list(variants())},
         {"title": "Sensitivity of the mean benefit"},
     )
 
