@@ -8,12 +8,12 @@ import pytest
 
 from hetcnn import partition, pipeline
 from hetcnn.papers import pipeit
-from hetcnn.papers.pipeit import figures, kernel_level, power, tables, times
+from hetcnn.papers.pipeit import figures, kernel_level, layers, power, tables, times
 from hetcnn.papers.pipeit.search import parse_configuration
 from hetcnn.papers.published import number
 from hetcnn.repro import claims, scorecard
 
-NETWORKS = times.NETWORKS
+NETWORKS = layers.NETWORKS
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -100,7 +100,7 @@ def test_power_adds_up():
     macs = dict.fromkeys("Bs", 0.0)
     for kind, amount in design.stage_macs("squeezenet"):
         macs[kind] += amount
-    assert sum(macs.values()) == times.layer_table("squeezenet").macs.sum()
+    assert sum(macs.values()) == layers.layer_table("squeezenet").macs.sum()
     on, energy = zip(*((power.cluster_power(k).constant, power.cluster_power(k).per_mac) for k in "Bs"), strict=True)
     by_hand = sum(on) + (energy[0] * macs["B"] + energy[1] * macs["s"]) * design.throughput
     assert design.power("squeezenet") == pytest.approx(by_hand)

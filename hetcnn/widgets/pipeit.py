@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from hetcnn import partition
+from hetcnn.papers.pipeit.layers import NETWORKS, layer_table
 from hetcnn.papers.pipeit.search import Configuration, Stage, parse_pipeline, pipelines
 from hetcnn.papers.pipeit.tables import TIMES, Design, Times, best_design, layer_times
-from hetcnn.papers.pipeit.times import NETWORKS, layer_table
 from hetcnn.papers.published import number
 from hetcnn.plots import gantt
 from hetcnn.plots.colours import COLOUR, INK, PALETTE

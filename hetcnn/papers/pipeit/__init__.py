@@ -21,6 +21,7 @@ from hetcnn.papers.pipeit.figures import (
     figure_14,
     figure_15,
 )
+from hetcnn.papers.pipeit.layers import NETWORKS
 from hetcnn.papers.pipeit.search_trace import search_steps, trace
 from hetcnn.papers.pipeit.sensitivity import parameters, sensitivity
 from hetcnn.papers.pipeit.tables import (
@@ -36,7 +37,6 @@ from hetcnn.papers.pipeit.tables import (
     table_7,
     table_8,
 )
-from hetcnn.papers.pipeit.times import NETWORKS
 
 TITLE = (
     "Wang, Ananthanarayanan, Zeng, Goel, Pathania, Mitra: High-Throughput CNN Inference on Embedded ARM big.LITTLE "

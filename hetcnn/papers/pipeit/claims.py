@@ -10,7 +10,8 @@ import numpy as np
 
 from hetcnn.papers import Value
 from hetcnn.papers.pipeit import figures, search_trace, tables
-from hetcnn.papers.pipeit.times import CORES, NETWORKS, layer_table
+from hetcnn.papers.pipeit.layers import NETWORKS, layer_table
+from hetcnn.papers.pipeit.times import CORES
 from hetcnn.papers.published import number
 
 if TYPE_CHECKING:

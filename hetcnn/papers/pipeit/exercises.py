@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hetcnn import gemm
 from hetcnn.papers.exercises import Exercise
+from hetcnn.papers.pipeit.layers import layer_table
 from hetcnn.papers.pipeit.search import design_space
-from hetcnn.papers.pipeit.times import derived, layer_table, multi_core
+from hetcnn.papers.pipeit.times import derived, multi_core
 
 __all__ = ["EXERCISES"]
 

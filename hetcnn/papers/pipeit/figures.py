@@ -9,15 +9,17 @@ import xarray as xr
 
 from hetcnn import pipeline
 from hetcnn.papers.pipeit.kernel_level import RATIOS, even_split_time, ratio_split_time
+from hetcnn.papers.pipeit.layers import NETWORKS, layer_table
+from hetcnn.papers.pipeit.tables import best_design
 from hetcnn.papers.pipeit.times import (
     CORES,
     FIG3,
-    NETWORKS,
+    FIG12_LAYERS,
     NOMINAL,
     Assumptions,
+    big_core,
     core_parts,
     derived,
-    layer_table,
     multi_core,
     predicted,
 )
@@ -134,8 +136,6 @@ def figure_6() -> xr.Dataset:
 
 
 def _minor_seconds(network: str) -> NDArray[np.float64]:
-    from hetcnn.papers.pipeit.times import big_core
-
     scaling, _ = multi_core()
     return np.asarray(big_core().parts(layer_table(network)).minor / 4**scaling.minor)
 
@@ -219,15 +219,13 @@ def figure_9(network: str = "resnet50", given: Assumptions = NOMINAL) -> xr.Data
 
 def figure_12() -> xr.Dataset:
     """Return the speed-up of AlexNet's convolutions on two to four cores of each cluster."""
-    from hetcnn.papers.pipeit.times import _FIG12
-
     scaling, _ = multi_core()
     cores = CORES[1:]
-    model = np.empty((2, len(_FIG12), len(cores)))
+    model = np.empty((2, len(FIG12_LAYERS), len(cores)))
     published = np.empty_like(model)
     for c, (kind, cluster) in enumerate((("B", "big"), ("s", "small"))):
         parts = core_parts("alexnet")[kind]
-        for i, (name, ids) in enumerate(_FIG12.items()):
+        for i, (name, ids) in enumerate(FIG12_LAYERS.items()):
             rows = np.array(ids) - 1
             one = parts.major[rows].sum()
             model[c, i] = [one / scaling.conv(parts.major, parts.layers.N, h)[rows].sum() for h in cores]
@@ -238,7 +236,7 @@ def figure_12() -> xr.Dataset:
             "speedup": variable(dims, model, "1", "speed-up over one core"),
             "published": variable(dims, published, "1", "speed-up over one core, published", reading_rtol=0.01),
         },
-        {"cluster": ["big", "small"], "layer": list(_FIG12), "cores": list(cores)},
+        {"cluster": ["big", "small"], "layer": list(FIG12_LAYERS), "cores": list(cores)},
         {"title": "Fig. 12: multi-core speed-up of AlexNet's convolutions"},
     )
 
@@ -276,8 +274,6 @@ def mobilenet_seconds() -> NDArray[np.float64]:
 
 def figure_15() -> xr.Dataset:
     """Return frameworks on MobileNet: published, and our Pipe-it beside the paper's."""
-    from hetcnn.papers.pipeit.tables import best_design
-
     names = ("caffe-android-lib", "mini-caffe", "tf-lite", "tvm", "ncnn", "pipeit", "pipeit_quantised")
     model = np.full(len(names), np.nan)
     model[names.index("pipeit")] = best_design("mobilenet", "predicted", "algorithm_3").throughput

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hetcnn import fit, gemm
-from hetcnn.papers.pipeit.times import NETWORKS, NOMINAL, Assumptions, core_parts, multi_core
+from hetcnn.papers.pipeit.layers import NETWORKS
+from hetcnn.papers.pipeit.times import NOMINAL, Assumptions, core_parts, multi_core
 from hetcnn.papers.published import numbers
 
 if TYPE_CHECKING:

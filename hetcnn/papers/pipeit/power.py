@@ -13,7 +13,8 @@ from functools import cache
 import numpy as np
 
 from hetcnn import fit
-from hetcnn.papers.pipeit.times import NETWORKS, big_frames_per_second, layer_table
+from hetcnn.papers.pipeit.layers import NETWORKS, layer_table
+from hetcnn.papers.pipeit.times import big_frames_per_second
 from hetcnn.papers.published import number
 
 __all__ = ["ClusterPower", "cluster_power", "pipeline_power"]

@@ -7,9 +7,10 @@ from functools import cache
 import numpy as np
 import xarray as xr
 
+from hetcnn.papers.pipeit.layers import NETWORKS
 from hetcnn.papers.pipeit.search import Step, exact_optimum, merge_stage
 from hetcnn.papers.pipeit.tables import Times, layer_times
-from hetcnn.papers.pipeit.times import CORES, NETWORKS, predicted
+from hetcnn.papers.pipeit.times import CORES, predicted
 from hetcnn.papers.published import numbers
 from hetcnn.papers.results import variable
 

@@ -12,9 +12,9 @@ import xarray as xr
 from hetcnn import data, gemm
 from hetcnn.papers.pipeit import power
 from hetcnn.papers.pipeit.kernel_level import remote_cost
+from hetcnn.papers.pipeit.layers import NETWORKS
 from hetcnn.papers.pipeit.tables import best_design
 from hetcnn.papers.pipeit.times import (
-    NETWORKS,
     NOMINAL,
     Assumptions,
     big_core,

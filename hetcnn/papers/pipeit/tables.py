@@ -13,6 +13,7 @@ import xarray as xr
 
 from hetcnn import fit, zoo
 from hetcnn.papers.pipeit import power
+from hetcnn.papers.pipeit.layers import NETWORKS, ZOO, layer_table
 from hetcnn.papers.pipeit.search import (
     Configuration,
     TimeMatrix,
@@ -25,15 +26,12 @@ from hetcnn.papers.pipeit.search import (
 from hetcnn.papers.pipeit.times import (
     CORES,
     FIG3,
-    NETWORKS,
     NOMINAL,
-    ZOO,
     Assumptions,
     LittleCore,
     big_core,
     core_parts,
     derived,
-    layer_table,
     little_core,
     multi_core,
     predicted,

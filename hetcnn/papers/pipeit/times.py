@@ -14,54 +14,40 @@ cores are. Everything else is predicted. Chain of parameters, none per network:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from math import prod
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hetcnn import fit, gemm, platform, zoo
+from hetcnn import fit, gemm, platform
+from hetcnn.papers.pipeit.layers import NETWORKS, LayerTable, layer_table
 from hetcnn.papers.pipeit.search import TimeMatrix
 from hetcnn.papers.published import number, numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hetcnn.network import Layer
-
 __all__ = [
     "CORES",
     "FIG3",
-    "NETWORKS",
+    "FIG12_LAYERS",
     "NOMINAL",
-    "ZOO",
     "Assumptions",
     "BigCore",
-    "LayerTable",
     "LittleCore",
     "MultiCore",
     "big_core",
     "big_frames_per_second",
     "core_parts",
     "derived",
-    "layer_table",
     "little_core",
     "multi_core",
     "predicted",
     "small_frames_per_second",
 ]
 
-ZOO = {
-    "alexnet": "alexnet-caffe",
-    "googlenet": "googlenet",
-    "mobilenet": "mobilenet-v1",
-    "resnet50": "resnet-50-armcl",
-    "squeezenet": "squeezenet-1.0",
-}
-"""The paper's networks and their names in the zoo."""
-NETWORKS = tuple(ZOO)
 CORES = (1, 2, 3, 4)
 
 
@@ -84,59 +70,8 @@ class Assumptions:
 NOMINAL = Assumptions()
 FIG3 = Assumptions(scale="fig3")
 
-_FIG12 = {"conv1": [1], "conv2": [2, 3], "conv3": [4], "conv4": [5, 6], "conv5": [7, 8]}
+FIG12_LAYERS = {"conv1": [1], "conv2": [2, 3], "conv3": [4], "conv4": [5, 6], "conv5": [7, 8]}
 """Fig. 12's AlexNet convolutions as major layers: grouped ones are two."""
-
-
-@dataclass(frozen=True)
-class LayerTable:
-    """The major layers of one network as arrays: what a layer-time model may look at."""
-
-    names: tuple[str, ...]
-    kind: NDArray[np.str_]
-    N: NDArray[np.float64]
-    K: NDArray[np.float64]
-    M: NDArray[np.float64]
-    macs: NDArray[np.float64]
-    moved: NDArray[np.float64]
-    """Bytes of activations that the layer itself reads and writes."""
-    riding: NDArray[np.float64]
-    """Bytes that the minor layers riding with it read and write."""
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def where(self, kind: str) -> NDArray[np.bool_]:
-        """Return the mask of one kind of layer: conv, dw or fc."""
-        return np.asarray(self.kind == kind)
-
-
-@cache
-def layer_table(network: str) -> LayerTable:
-    """Return the major layers of one of the paper's networks (any zoo name works)."""
-    segments = zoo.load(ZOO.get(network, network)).segments
-    major = [next(layer for layer in segment if layer.macs) for segment in segments]
-    shapes = [layer.gemm for layer in major]
-    return LayerTable(
-        tuple(layer.name for layer in major),
-        np.array([layer.kind for layer in major]),
-        _column(s.N for s in shapes if s),
-        _column(s.K for s in shapes if s),
-        _column(s.M * s.groups for s in shapes if s),
-        _column(layer.macs for layer in major),
-        _column(layer.input_bytes + layer.output_bytes for layer in major),
-        _column(sum(_touched(x) for x in segment if not x.macs) for segment in segments),
-    )
-
-
-def _touched(layer: Layer) -> int:
-    """Return the bytes that a minor layer's loops read and write: a window reads each input once per tap."""
-    taps = prod(layer.attrs.get("kernel_shape", ())) if layer.kind == "pool" else int(layer.attrs.get("size", 1))
-    return taps * layer.output_bytes + layer.bytes if taps > 1 else layer.bytes
-
-
-def _column(values: Iterable[float]) -> NDArray[np.float64]:
-    return np.array(list(values), float)
 
 
 def big_frames_per_second(network: str, given: Assumptions = NOMINAL) -> float:
@@ -268,7 +203,7 @@ def _scaling_residuals(scaling: MultiCore, given: Assumptions, networks: Sequenc
 
 def _figure_12_residuals(parts: Parts, scaling: MultiCore) -> NDArray[np.float64]:
     left = []
-    for name, ids in _FIG12.items():
+    for name, ids in FIG12_LAYERS.items():
         rows = np.array(ids) - 1
         for cores in CORES[1:]:
             speedup = parts.major[rows].sum() / scaling.conv(parts.major, parts.layers.N, cores)[rows].sum()
@@ -288,7 +223,7 @@ def multi_core(given: Assumptions = NOMINAL, networks: tuple[str, ...] = NETWORK
         return MultiCore(tile, a1, a2, a1 + extra, minor, fc)
 
     claims = [f"fig3.{n}.{h}B" for n in networks for h in CORES]
-    claims += [f"fig12.big.{c}.{h}" for c in _FIG12 for h in CORES[1:]] if "alexnet" in networks else []
+    claims += [f"fig12.big.{c}.{h}" for c in FIG12_LAYERS for h in CORES[1:]] if "alexnet" in networks else []
     fits = {
         tile: fit.least_squares(
             lambda v, tile=tile: _scaling_residuals(build(v, tile), given, networks),  # type: ignore[misc]
