@@ -23,6 +23,7 @@ from hetcnn import energy, roofline
 from hetcnn.errors import HetcnnError
 from hetcnn.network import VIEW_OPS, Layer, Network
 from hetcnn.platform import Device, Link, Platform, Rail
+from hetcnn.text import PIPELINE_NOTE
 from hetcnn.units import si
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ __all__ = ["Analysis", "DeviceTotal", "PipelinePlan", "Stage", "analyse"]
 
 FloatArray = NDArray[np.float64]
 Row = dict[str, str | int | float]
+
+"""What the best pipeline leaves out; among the notes of every analysis that has a pipeline of several stages."""
 
 _MAX_STAGES = 12
 _MAX_CHOICES = 256
@@ -60,7 +63,8 @@ class PipelinePlan:
     """The contiguous split over devices whose slowest stage is fastest.
 
     interval: seconds between finished runs, the slowest stage; latency: seconds of one run through all stages, without
-    waiting; energy: J per frame, all rails on for one interval; throughput: frames/s.
+    waiting; energy: J per frame, all rails on for one interval, NaN where a stage's device has no rail;
+    throughput: frames/s.
     """
 
     stages: tuple[Stage, ...]
@@ -71,8 +75,9 @@ class PipelinePlan:
 
     def __str__(self) -> str:
         where = " | ".join(f"{s.device} [{s.first + 1},{s.last + 1}] {si(s.time, 's')}" for s in self.stages)
-        rate = f"{self.throughput:.3g} frames/s, latency {si(self.latency, 's')}, {si(self.energy, 'J')} per frame"
-        return f"{where}: {rate}"
+        rate = f"{self.throughput:.3g} frames/s, latency {si(self.latency, 's')}"
+        joules = "" if math.isnan(self.energy) else f", {si(self.energy, 'J')} per frame"
+        return f"{where}: {rate}{joules}"
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,10 @@ class Analysis:
     pipeline: PipelinePlan | None
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        size = f"{len(self.network)} layers, {len(self.devices)} device{'s' if len(self.devices) > 1 else ''}"
+        return f"<Analysis {self.network.name} on {self.platform.key}: {size}>"
+
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers, in order."""
@@ -105,8 +114,9 @@ class Analysis:
 
     @property
     def energy(self) -> FloatArray:
-        """Joules of each layer on each device, static and dynamic."""
-        return np.asarray(self.static_energy + self.dynamic_energy)
+        """Joules of each layer on each device, static and dynamic; NaN, unknown, on a device that no rail feeds."""
+        bare = _without_rail(self.platform, self.devices)
+        return np.where([name in bare for name in self.devices], np.nan, self.static_energy + self.dynamic_energy)
 
     @property
     def batch(self) -> int:
@@ -135,7 +145,7 @@ class Analysis:
         return row
 
     def to_csv(self) -> str:
-        """Return the rows as CSV text; the header carries the units, infinity is an empty cell."""
+        """Return the rows as CSV text; the header carries the units, infinity and NaN are empty cells."""
         rows = self.rows()
         units = {"macs": "MAC", "bytes": "B", "intensity": "ops/B", "time": "s", "energy": "J"}
         names = ["layer", "op", "kind", "macs", "bytes", "intensity"]
@@ -148,7 +158,7 @@ class Analysis:
         return out.getvalue()
 
     def to_json(self, indent: int | None = 2) -> str:
-        """Return everything as JSON in SI units; infinity is null."""
+        """Return everything as JSON in SI units; infinity and NaN are null."""
         plan = self.pipeline
         content = {
             "network": self.network.name,
@@ -211,6 +221,7 @@ def analyse(network: Network, platform: Platform, *, devices: Sequence[str] | No
     static = np.stack([column.energy.static for column in columns], axis=1)
     dynamic = np.stack([column.energy.dynamic for column in columns], axis=1)
     plan, notes = _best_pipeline(network, platform, names, time, dynamic)
+    notes += [f"{name} has no power rail: energy on it is unknown" for name in _without_rail(platform, names)]
     return Analysis(
         network,
         platform,
@@ -338,6 +349,8 @@ def _best_pipeline(
         for d, (a, b) in zip(order, itertools.pairwise(split.boundaries), strict=True)
         if b > a
     ]
+    if len(stages) > 1:
+        notes.append(PIPELINE_NOTE)
     return _plan(network, platform, names, stages, dynamic), notes
 
 
@@ -345,7 +358,8 @@ def _plan(
     network: Network, platform: Platform, names: tuple[str, ...], stages: list[Stage], dynamic: FloatArray
 ) -> PipelinePlan:
     interval = max(stage.time for stage in stages)
-    work = sum(float(dynamic[s.first : s.last + 1, names.index(s.device)].sum()) for s in stages)
+    bare = _without_rail(platform, [stage.device for stage in stages])
+    work = math.nan if bare else sum(float(dynamic[s.first : s.last + 1, names.index(s.device)].sum()) for s in stages)
     frames = _batch(network)
     return PipelinePlan(
         tuple(stages),
@@ -354,6 +368,11 @@ def _plan(
         energy=(work + platform.static_power * interval) / frames,
         throughput=_over(frames, interval),
     )
+
+
+def _without_rail(platform: Platform, names: Sequence[str]) -> list[str]:
+    fed = {part for rail in platform.rails.values() for part in rail.feeds}
+    return [name for name in names if name not in fed]
 
 
 def _choices(platform: Platform, names: list[str]) -> list[tuple[str, ...]]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import os
+import re
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -63,10 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["run"]:
+        return _run_model(arguments[1:])
     parser, commands = _parser()
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
         raise unknown("command", arguments[0], commands)
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    if rest and getattr(options, "run", None) is not _lab:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     if not hasattr(options, "run"):
         parser.print_help()
         return 0
@@ -97,19 +106,44 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
     ):
         command = commands.add_parser(name, help=help_text, description=help_text)
         command.add_argument("name", metavar="NAME", nargs="?")
+        if name == "networks":
+            _add_dims(command)
         command.set_defaults(run=run)
+    commands.add_parser("run", help=RUN, add_help=False)
     command = commands.add_parser("doctor", help="check this installation", description="Check this installation.")
     command.set_defaults(run=_doctor)
-    command = commands.add_parser("lab", help="open JupyterLab on the notebooks", description=LAB)
-    command.add_argument("--dir", metavar="DIR", type=Path, help="where the copy goes (default: hetcnn-notebooks)")
-    command.add_argument("rest", metavar="...", nargs=argparse.REMAINDER, help="passed on to jupyter lab")
+    command = commands.add_parser(
+        "lab",
+        help="open JupyterLab on the notebooks",
+        description=LAB,
+        epilog="Everything else is passed on to jupyter lab, for instance --no-browser.",
+        allow_abbrev=False,
+    )
+    command.add_argument("--dir", metavar="DIR", type=_path, help="where the copy goes (default: hetcnn-notebooks)")
     command.set_defaults(run=_lab)
     return parser, tuple(commands.choices)
 
 
+def _run_model(arguments: list[str]) -> int:
+    # Its module needs NumPy, which the help of the others does without.
+    from hetcnn import run
+
+    parser = _Parser(prog="hetcnn run", description=RUN)
+    run.add_arguments(parser)
+    return run.command(parser.parse_args(arguments))
+
+
+RUN = "run a model on arrays or images, print the classes it considers or save its outputs"
+
 LAB = (
     """Open JupyterLab on the notebooks: those of the checkout, or a copy of the installed ones that you may change."""
 )
+
+
+def _path(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"expected a path, got '{text}'")
+    return Path(text)
 
 
 def _add_reproduce(commands: Any) -> None:
@@ -131,7 +165,7 @@ def _add_reproduce(commands: Any) -> None:
     command.add_argument("--jobs", metavar="N", type=int, default=2, help="notebooks at a time (default: 2)")
     command.add_argument("--fresh", action="store_true", help="run everything again, changed or not")
     command.add_argument("--plain-kernels", action="store_true", help="start every kernel from nothing; slower")
-    command.add_argument("--out", metavar="DIR", type=Path, default=Path("_build"), help="default: _build")
+    command.add_argument("--out", metavar="DIR", type=_path, default=Path("_build"), help="default: _build")
     command.set_defaults(run=_reproduce)
 
 
@@ -164,25 +198,40 @@ def _add_analyse(commands: Any) -> None:
     command.add_argument(
         "--platform", metavar="BOARD", required=True, help="a board's name or its TOML file: see 'hetcnn platforms'"
     )
-    command.add_argument("--dims", metavar="NAME=SIZE", nargs="+", default=[], help="sizes of symbolic dimensions")
+    _add_dims(command)
     command.add_argument("--devices", metavar="DEVICE", nargs="+", help="only these devices of the board")
     command.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: table")
-    command.add_argument("--plot", metavar="FILE", type=Path, help="also draw the roofline: .svg, .png or .pdf")
+    command.add_argument("--plot", metavar="FILE", type=_path, help="also draw the roofline: .svg, .png or .pdf")
     command.set_defaults(run=_analyse)
+
+
+def _add_dims(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--dims",
+        metavar="NAME=SIZE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="sizes of symbolic dimensions, or of an input: N=1 x=1x3x64x64; may be repeated",
+    )
 
 
 def _analyse(options: argparse.Namespace) -> int:
     from hetcnn import platform
 
-    if options.plot is not None and options.plot.suffix.lower() not in (".svg", ".png", ".pdf"):
-        raise HetcnnError(f"--plot {options.plot}: expected a file that ends in .svg, .png or .pdf")
+    if options.plot is not None:
+        _check_plot(options.plot)
     board = platform.load(options.platform)
     network = _network(options.model, _dims(options.dims))
     from hetcnn.analysis import analyse
 
     analysis = analyse(network, board, devices=options.devices)
     if options.format == "csv":
+        from hetcnn.text import layer_notes
+
         sys.stdout.write(analysis.to_csv())
+        for note in layer_notes(analysis):
+            print(f"note: {note}", file=sys.stderr)
     elif options.format == "json":
         print(analysis.to_json())
     else:
@@ -194,6 +243,19 @@ def _analyse(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_plot(file: Path) -> None:
+    """Raise HetcnnError for a file that cannot be drawn to, before anything is computed."""
+    if file.suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise HetcnnError(f"--plot {file}: expected a file that ends in .svg, .png or .pdf")
+    if file.is_dir():
+        raise HetcnnError(f"--plot {file}: is a folder; expected a file")
+    there = next(folder for folder in file.absolute().parents if folder.exists())
+    if not there.is_dir():
+        raise HetcnnError(f"--plot {file}: '{there}' is a file; expected a folder")
+    if not os.access(there, os.W_OK):
+        raise HetcnnError(f"--plot {file}: no permission to write in '{there}'")
+
+
 def _plot(analysis: Any, file: Path) -> None:
     import matplotlib as mpl
 
@@ -202,8 +264,11 @@ def _plot(analysis: Any, file: Path) -> None:
     from hetcnn.plots.style import figure_of
     from hetcnn.repro.files import written
 
-    with plots.context(), written(file) as temporary:
-        figure_of(plots.roofline(analysis)).savefig(temporary, format=file.suffix[1:].lower())
+    try:
+        with plots.context(), written(file) as temporary:
+            figure_of(plots.roofline(analysis)).savefig(temporary, format=file.suffix[1:].lower())
+    except OSError as error:
+        raise HetcnnError(f"--plot {file}: {error.strerror or error}") from None
     print(f"roofline: {file}", file=sys.stderr)
 
 
@@ -215,8 +280,24 @@ def _dims(assignments: Sequence[str]) -> dict[str, int | tuple[int, ...]]:
         sizes = tuple(int(size) if size.isascii() and size.isdigit() else 0 for size in text.split("x"))
         if not name or min(sizes) < 1:
             raise HetcnnError(f"--dims {assignment}: expected NAME=SIZE with sizes of at least 1, for instance N=1")
-        found[name] = sizes if len(sizes) > 1 else sizes[0]
+        size = sizes if len(sizes) > 1 else sizes[0]
+        if found.setdefault(name, size) != size:
+            raise HetcnnError(f"--dims {assignment}: '{name}' has another size already; give each name once")
     return found
+
+
+def _in_options(message: str) -> str:
+    """A message of the importer with its Python `dims={'N': 1}` as the command line has it, --dims N=1."""
+
+    def option(match: re.Match[str]) -> str:
+        try:
+            dims: dict[str, int | tuple[int, ...]] = dict(ast.literal_eval(match[1]))
+        except (ValueError, SyntaxError):  # a name with a quote in it
+            return match[0]
+        written = (f"{k}={'x'.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in dims.items())
+        return "--dims " + " ".join(map(shlex.quote, written))
+
+    return re.sub(r"\bdims=(\{[^{}]*\})", option, re.sub(r"(^| )dims: ", r"\1--dims: ", message))
 
 
 def _network(model: str, dims: dict[str, int | tuple[int, ...]]) -> Network:
@@ -224,12 +305,18 @@ def _network(model: str, dims: dict[str, int | tuple[int, ...]]) -> Network:
     if model.endswith(".onnx") or os.sep in model or Path(model).is_file():
         from hetcnn import onnx_io
 
-        return onnx_io.load(model, dims=dims or None)
+        try:
+            network = onnx_io.load(model, dims=dims or None)
+        except HetcnnError as error:
+            raise HetcnnError(_in_options(str(error))) from None
+        return replace(network, notes=tuple(map(_in_options, network.notes)))
     from hetcnn import zoo
 
     batch = dims.pop("N", 1)
     if dims or not isinstance(batch, int):
-        raise HetcnnError(f"--dims {next(iter(dims), 'N')}: '{model}' has one symbolic dimension, the batch N; try N=1")
+        raise HetcnnError(
+            f"--dims {next(iter(dims), 'N')}: '{model}' has one symbolic dimension, the batch N; try --dims N=1"
+        )
     return zoo.load(model, batch=batch)
 
 
@@ -249,7 +336,7 @@ def _networks(options: argparse.Namespace) -> int:
     if options.name is None:
         print(text.networks_text({name: zoo.load(name) for name in zoo.names()}))
     else:
-        print(text.network_text(_network(options.name, {})))
+        print(text.network_text(_network(options.name, _dims(options.dims))))
     return 0
 
 

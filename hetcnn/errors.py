@@ -8,12 +8,15 @@ from collections.abc import Iterable
 __all__ = ["HetcnnError", "unknown"]
 
 
+_MOST, _FEW = 20, 5  # choices listed in full at most, and how many of a longer list
+
+
 class HetcnnError(ValueError):
     """A mistake in the input: one line that states the value, the rule and the nearest valid choice."""
 
 
 def unknown(what: str, given: str, choices: Iterable[str]) -> HetcnnError:
-    """Return the error for a name that is not among `choices`, with the nearest one first.
+    """Return the error for a name that is not among `choices`, with the nearest one first; of many, the nearest five.
 
     >>> print(unknown("network", "resnet-81", ["alexnet", "resnet-18"]))
     unknown network 'resnet-81'; did you mean 'resnet-18'? Known: alexnet, resnet-18
@@ -21,4 +24,8 @@ def unknown(what: str, given: str, choices: Iterable[str]) -> HetcnnError:
     known = sorted(choices)
     near = difflib.get_close_matches(given.lower(), known, n=1, cutoff=0.5)
     hint = f" did you mean '{near[0]}'?" if near else ""
-    return HetcnnError(f"unknown {what} '{given}';{hint} Known: {', '.join(known)}")
+    listed = known
+    if len(known) > _MOST:
+        listed = difflib.get_close_matches(given.lower(), known, n=_FEW, cutoff=0.0)
+    more = f" and {len(known) - len(listed)} more" if len(listed) < len(known) else ""
+    return HetcnnError(f"unknown {what} '{given}';{hint} Known: {', '.join(listed)}{more}")

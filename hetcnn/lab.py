@@ -41,6 +41,8 @@ def open_lab(chosen: Path | None, arguments: Sequence[str]) -> int:
     """Run JupyterLab on the notebooks until it is closed; returns its exit code."""
     if util.find_spec("jupyterlab") is None:
         raise HetcnnError("JupyterLab is not installed; run: pip install jupyterlab")
+    if arguments and arguments[0] == "--":
+        arguments = arguments[1:]
     where = folder(chosen)
     print(f"notebooks: {where.resolve()}")
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={where.resolve()}", *arguments]

@@ -67,10 +67,11 @@ def read_inputs(
     """Return the graph's inputs with concrete shapes, and what was chosen.
 
     A symbolic batch (axis 0) alone becomes 1. Raises HetcnnError for any other symbol without a size, and for
-    sizes given to symbols that the graph does not have.
+    sizes given to names that the graph does not have, or one size to an input.
     """
     sizes = Sizes(dims or {})
     shapes = {text(info.name): _symbolic(info, sizes) for info in found}
+    _check_names(sizes, shapes, weights)
     for name, shape in shapes.items():
         if name not in weights and len(shape) > 1 and isinstance(shape[0], str) and sizes.of(shape[0]) is None:
             sizes.sizes[shape[0]] = 1
@@ -81,11 +82,25 @@ def read_inputs(
         concrete = tuple(_size(d, name, shapes[name], sizes) for d in shapes[name])
         dtype = dtype_name(info.type.tensor_type.elem_type, f"input '{name}'")
         tensors.append(checked(Tensor(name, concrete, dtype, name in weights)))
-    known = sizes.symbols | shapes.keys()
-    for key in sizes.dims:
-        if key not in known:
-            raise unknown("dimension", key, known)
     return tensors, sizes
+
+
+def _check_names(sizes: Sizes, shapes: Mapping[str, tuple[int | str, ...]], weights: set[str]) -> None:
+    """Raise HetcnnError for a size whose name is no symbol and no input, or that is of the wrong one of the two."""
+    for key, value in sizes.dims.items():
+        shape = shapes.get(key, ())
+        if key in shapes and len(shape) != 1 and isinstance(value, int) and key not in sizes.symbols:
+            example = f"dims={{'{key}': {tuple(d if isinstance(d, int) else value for d in shape)}}}"
+            raise HetcnnError(f"dims: '{key}' is an input with {len(shape)} axes; give all its sizes, e.g. {example}")
+        if key in sizes.symbols and key not in shapes and not isinstance(value, int):
+            raise HetcnnError(f"dims: '{key}' is one dimension, got {tuple(value)}; e.g. dims={{'{key}': {value[0]}}}")
+        if key in sizes.symbols or key in shapes:
+            continue
+        inputs = [name for name in shapes if name not in weights]
+        if not sizes.symbols:
+            said = f"unknown dimension '{key}'; this model has no symbolic dimension"
+            raise HetcnnError(f"{said}; inputs: {', '.join(inputs) or 'none'}")
+        raise unknown("dimension", key, {*sizes.symbols, *inputs})
 
 
 def _symbolic(info: onnx.ValueInfoProto, sizes: Sizes) -> tuple[int | str, ...]:
@@ -94,6 +109,8 @@ def _symbolic(info: onnx.ValueInfoProto, sizes: Sizes) -> tuple[int | str, ...]:
     if not info.type.HasField("tensor_type"):
         raise HetcnnError(f"input '{name}' is no tensor; only tensors can be inputs")
     kind = info.type.tensor_type
+    if isinstance(given, int) and len(kind.shape.dim) == 1:
+        given = (given,)
     if given is not None and not isinstance(given, int):
         if kind.HasField("shape") and len(kind.shape.dim) != len(given):
             raise HetcnnError(f"dims: input '{name}' has {len(kind.shape.dim)} axes, got {tuple(given)}")

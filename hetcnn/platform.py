@@ -7,6 +7,7 @@ A number in a board file is a table `{ value = "2.36 GHz", source = "..." }`, or
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from hetcnn.units import Quantity, brief, si
 __all__ = ["Assumption", "Device", "Link", "Memory", "Platform", "Rail", "load", "names", "parse"]
 
 _MAX_BYTES = 1_000_000
+_COMMA = re.compile(r"(, got '[-+]?\d+,\d[^']*').*")
 
 
 class Assumption(NamedTuple):
@@ -241,7 +243,8 @@ def _first_error(error: ValidationError, *, where: bool = True) -> str:
 def _explain(detail: ErrorDetails) -> str:
     loc, given = detail["loc"], detail["input"]
     if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"])
+        said = str(detail["ctx"]["error"])
+        return _COMMA.sub(r"\1; the decimal separator is a point, and thousands have none", said)
     if detail["type"] == "extra_forbidden":
         return str(unknown("field", brief(str(loc[-1])), _fields(str(loc[0]) if len(loc) > 1 else "")))
     if detail["type"] == "missing":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
+from math import isfinite, isnan
 from typing import TYPE_CHECKING
 
 from hetcnn.units import si
@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from hetcnn.network import Network
     from hetcnn.platform import Platform
 
-__all__ = ["analysis_text", "network_text", "networks_text", "platform_text", "platforms_text", "table"]
+__all__ = [
+    "PIPELINE_NOTE",
+    "analysis_text",
+    "layer_notes",
+    "network_text",
+    "networks_text",
+    "platform_text",
+    "platforms_text",
+    "table",
+]
+
+PIPELINE_NOTE = "the pipeline counts no transfer between stages and no contention for memory"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> str:
@@ -92,19 +103,25 @@ def platforms_text(boards: Sequence[Platform]) -> str:
 
 
 def platform_text(board: Platform) -> str:
-    """Return a board with every number on file, its range where it is assumed, and where it comes from."""
+    """Return a board, what its sources are, and every number on file: its range where assumed, where it comes from."""
     rows = []
     for path, quantity in board.quantities():
         span = quantity.range_text
         rows.append([path, str(quantity), f"assumed, {span}" if span else "", quantity.source or quantity.why or ""])
-    return f"{board}\n\n" + table(["number", "value", "assumed", "source"], rows)
+    about = f"\n\n{board.about.strip()}" if board.about.strip() else ""
+    return f"{board}{about}\n\n" + table(["number", "value", "assumed", "source"], rows)
 
 
 def analysis_text(analysis: Analysis) -> str:
     """Return the layers with time, bound and energy on each device, the whole on each device, and the best pipeline."""
     head = f"{analysis.network.name} on {analysis.platform.title}: {_work(analysis.network)}"
     parts = [head, "", _layers(analysis), "", _totals(analysis), "", _pipeline(analysis)]
-    return "\n".join([*parts, *(f"note: {note}" for note in analysis.notes)])
+    return "\n".join([*parts, *(f"note: {note}" for note in layer_notes(analysis))])
+
+
+def layer_notes(analysis: Analysis) -> list[str]:
+    """Return the notes on an analysis but the one that stands beside its pipeline."""
+    return [note for note in analysis.notes if note != PIPELINE_NOTE]
 
 
 def _layers(analysis: Analysis) -> str:
@@ -115,7 +132,9 @@ def _layers(analysis: Analysis) -> str:
     for i, layer in enumerate(analysis.network):
         row = [layer.name, layer.kind, *_counts(layer.macs, layer.bytes, layer.intensity)]
         for j in range(len(analysis.devices)):
-            row += [_si(analysis.time[i, j], "s"), str(analysis.bound[i, j]), _si(analysis.energy[i, j], "J")]
+            time = analysis.time[i, j]
+            energy = _si(analysis.energy[i, j], "J") if isfinite(time) else "-"
+            row += [_si(time, "s"), str(analysis.bound[i, j]), energy]
         rows.append(row)
     return table(header, rows, right=[*COUNTS, *analysis.devices, "energy"])
 
@@ -124,6 +143,8 @@ def _totals(analysis: Analysis) -> str:
     header = ["device", "time", "frames/s", "J/frame", "frames/J"]
     rows = [
         [name, _si(t.time, "s"), _number(t.throughput), _si(t.energy, "J"), _number(t.frames_per_joule)]
+        if isfinite(t.time)
+        else [name, *"----"]
         for name, t in analysis.totals().items()
     ]
     return table(header, rows, right=header[1:])
@@ -133,20 +154,25 @@ def _pipeline(analysis: Analysis) -> str:
     plan = analysis.pipeline
     if plan is None:
         return "best pipeline: none"
-    head = (
-        f"best pipeline: {_number(plan.throughput)} frames/s, latency {_si(plan.latency, 's')}, "
-        f"{_si(plan.energy, 'J')} per frame"
-    )
+    head = f"best pipeline: {_number(plan.throughput)} frames/s, latency {_si(plan.latency, 's')}"
+    if joules := _si(plan.energy, "J"):
+        head += f", {joules} per frame"
+    if PIPELINE_NOTE in analysis.notes:
+        head += f"\n({PIPELINE_NOTE})"
     names = analysis.layers
     rows = [[stage.device, names[stage.first], names[stage.last], _si(stage.time, "s")] for stage in plan.stages]
     return f"{head}\n" + table(["stage", "from", "to", "time"], rows, right=["time"])
 
 
 def _si(value: float, unit: str) -> str:
+    if isnan(value):
+        return ""
     if not isfinite(value):
         return "-"
     return si(float(value), unit) if value else ""
 
 
 def _number(value: float) -> str:
-    return f"{value:,.4g}" if isfinite(value) else "-"
+    if isnan(value):
+        return ""
+    return si(float(value)) if isfinite(value) else "-"

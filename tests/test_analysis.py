@@ -16,6 +16,7 @@ import pytest
 from hetcnn import HetcnnError, onnx_io, platform
 from hetcnn.analysis import analyse
 from hetcnn.network import Layer, Network, Tensor
+from hetcnn.text import analysis_text
 
 BOARDS = ["hikey970", "p395-ab", "tx2-cyclone10gx", "zc702", "zc706"]
 
@@ -345,3 +346,49 @@ def test_nothing_heavy_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_device_without_a_rail_has_unknown_energy():
+    result = analyse(chain(3, 64, 64, 64), board(cpu("big", "1 Gop/s"), cpu("dsp", "1 Gop/s"), extra=RAILS))
+    assert {stage.device for stage in result.pipeline.stages} == {"big", "dsp"}
+    assert np.isfinite(result.energy[:, 0]).all()
+    assert np.isnan(result.energy[:, 1]).all()
+    assert math.isnan(result.pipeline.energy)
+    assert math.isfinite(result.pipeline.throughput)
+    assert "dsp has no power rail: energy on it is unknown" in result.notes
+    document = json.loads(result.to_json())
+    assert document["pipeline"]["energy"] is None
+    assert document["devices"]["dsp"]["energy"] is None
+    assert document["layers"][0]["dsp.energy"] is None
+    assert document["devices"]["big"]["energy"] > 0
+    text = analysis_text(result)
+    assert " per frame" not in text
+    assert "nan" not in text
+    alone = analyse(result.network, result.platform, devices=["big"])
+    assert math.isfinite(alone.pipeline.energy)
+    assert alone.notes == ()
+
+
+def test_what_the_pipeline_leaves_out_is_said_beside_it():
+    result = analyse(chain(3, 64, 64), platform.load("hikey970"))
+    said = "the pipeline counts no transfer between stages and no contention for memory"
+    assert json.loads(result.to_json())["notes"] == [said]
+    lines = analysis_text(result).splitlines()
+    assert said in lines[next(i for i, line in enumerate(lines) if line.startswith("best pipeline")) + 1]
+    assert sum(said in line for line in lines) == 1
+    assert analyse(chain(3, 64, 64), platform.load("hikey970"), devices=["a73"]).notes == ()
+
+
+def test_a_total_that_cannot_be_is_a_dash_everywhere_and_thousands_have_one_style():
+    picky = cpu("picky", "1 Gop/s", 'runs = ["conv"]')
+    lines = analysis_text(analyse(chain(3, 16), board(picky, cpu("big", "100 Top/s"), extra=RAILS))).splitlines()
+    totals = {line.split()[0]: line.split()[1:] for line in lines if line}
+    assert totals["picky"] == ["-"] * 4
+    fast = analyse(chain(3, 4), board(cpu("big", "100 Top/s"), bandwidth="1 TB/s"))
+    rate = fast.totals()["big"].throughput
+    assert rate > 10_000
+    assert f" {rate:,.0f}" in analysis_text(fast)
+
+
+def test_repr_is_short():
+    assert repr(analyse(chain(3, 16), platform.load("hikey970"))) == "<Analysis chain on hikey970: 4 layers, 4 devices>"

@@ -69,6 +69,7 @@ def test_help_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
         (["reproduce", "--jobs", "many"], "argument --jobs: invalid int value: 'many'; see 'hetcnn reproduce --help'"),
         (["reproduce", "--jobs", "0"], "--jobs 0: expected at least 1"),
         (["reproduce", "--set", "nothing"], "--set nothing: expected name=value"),
+        (["reproduce", "--out", ""], "argument --out: expected a path, got ''"),
         (["reproduce", "--nope"], "unrecognized arguments: --nope; see 'hetcnn --help'"),
     ],
     ids=" ".join,
@@ -239,3 +240,100 @@ def test_lab_opens_the_checkouts_notebooks_or_a_copy(tmp_path: Path, monkeypatch
         lab.folder(tmp_path / "file")
     monkeypatch.setattr(lab.data, "notebooks_folder", lambda: tmp_path / "notebooks")
     assert lab.folder() == tmp_path / "notebooks"
+
+
+@pytest.fixture
+def symbolic(tmp_path: Path) -> Path:
+    import onnx
+    from onnx import TensorProto, helper
+
+    def saved(name: str, shape: list[str | int] | None) -> None:
+        x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in "xy")
+        graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+        onnx.save(helper.make_model(graph), tmp_path / name)
+
+    saved("two.onnx", ["b", 3, "h", "h"])
+    saved("none.onnx", None)
+    saved("fixed.onnx", [1, 3, 8, 8])
+    return tmp_path
+
+
+def test_dims_add_up(capsys: pytest.CaptureFixture[str], symbolic: Path) -> None:
+    model = ("analyse", str(symbolic / "two.onnx"), "--platform", BOARD, "--format", "json", "--devices", "a73")
+    outs = [
+        run(capsys, *model, "--dims", *dims)[1]
+        for dims in (["b=2", "--dims", "h=32"], ["b=2", "h=32"], ["x=2x3x32x32"], ["b=2", "b=2", "h=32"])
+    ]
+    assert len(set(outs)) == 1
+    assert json.loads(outs[0])["layers"][0]["bytes"] == 2 * 4 * 2 * 3 * 32 * 32  # read once, written once
+    assert run(capsys, "networks", str(symbolic / "two.onnx"), "--dims", "h=8")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "dims", "message"),
+    [
+        ("two.onnx", ["h=8", "--dims", "h=9"], "--dims h=9: 'h' has another size already; give each name once"),
+        ("two.onnx", [], "input 'x' has shape (b, 3, h, h): 'h' has no size; set it, e.g. --dims h=224"),
+        ("two.onnx", ["x=3"], "--dims: 'x' is an input with 4 axes; give all its sizes, e.g. --dims x=3x3x3x3"),
+        ("two.onnx", ["N=1", "h=8"], "unknown dimension 'N'; Known: b, h, x"),
+        ("none.onnx", [], "input 'x' has no shape; give it one, for instance --dims x=1x3x224x224"),
+        ("fixed.onnx", ["N=1"], "unknown dimension 'N'; this model has no symbolic dimension; inputs: x"),
+    ],
+)
+def test_mistakes_in_dims_are_told_as_options(
+    capsys: pytest.CaptureFixture[str], symbolic: Path, file: str, dims: list[str], message: str
+) -> None:
+    chosen = ["--dims", *dims] if dims else []
+    code, out, err = run(capsys, "analyse", str(symbolic / file), "--platform", BOARD, *chosen)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_notes_show_options_and_csv_sends_them_aside(capsys: pytest.CaptureFixture[str], symbolic: Path) -> None:
+    arguments = ("analyse", str(symbolic / "two.onnx"), "--platform", BOARD, "--dims", "h=8", "--format", "csv")
+    code, out, err = run(capsys, *arguments)
+    assert (code, err) == (0, "note: batch 'b' of input 'x' set to 1; set it with --dims b=1\n")
+    assert "note" not in out
+
+
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [
+        (["--no-browser"], ["--no-browser"]),
+        (["--", "--no-browser"], ["--no-browser"]),
+        (["--port", "8889", "--dir", "mine", "--debug"], ["--port", "8889", "--debug"]),
+        (["--dir", "mine", "--", "--dir=x"], ["--dir=x"]),
+        ([], []),
+    ],
+    ids=str,
+)
+def test_lab_passes_options_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], passed: list[str]
+) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lab.util, "find_spec", lambda _: True)
+    monkeypatch.setattr(lab.subprocess, "call", lambda command: calls.append(command) or 0)
+    assert cli.main(["lab", *given]) == 0
+    (command,) = calls
+    assert command[4:] == passed
+    assert (tmp_path / "mine").exists() == ("mine" in given)
+
+
+def test_a_plot_that_cannot_be_is_told_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.svg").mkdir()
+    for target, rule in (
+        ("file/a.svg", "is a file; expected a folder"),
+        ("folder.svg", "is a folder; expected a file"),
+    ):
+        path = tmp_path / target
+        code, out, err = run(capsys, "analyse", "lenet-5", "--platform", BOARD, "--plot", str(path))
+        assert (code, out) == (2, "")
+        assert err.startswith(f"hetcnn: error: --plot {path}: ")
+        assert rule in err
+
+
+def test_a_board_explains_its_marks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "[P] is the paper" in run(capsys, "platforms", BOARD)[1]

@@ -821,3 +821,16 @@ def test_edited_graphs_end_in_a_network_or_an_error(data, index, kind, number, o
     else:
         proto.opset_import[0].version = number
     survives(proto.SerializeToString())
+
+
+def test_dims_of_the_wrong_kind_are_told():
+    with pytest.raises(HetcnnError, match=r"'x' is an input with 4 axes; give all its sizes, e\.g\. dims=\{'x': \(3,"):
+        load(conv_model(), dims={"x": 3})
+    with pytest.raises(HetcnnError, match=r"'N' is one dimension, got \(2, 3\); e\.g\. dims=\{'N': 2\}"):
+        load(conv_model(), dims={"N": (2, 3)})
+    with pytest.raises(HetcnnError, match=r"unknown dimension 'M'; Known: N, x$"):
+        load(conv_model(), dims={"M": 1})
+    with pytest.raises(HetcnnError, match=r"unknown dimension 'N'; this model has no symbolic dimension; inputs: x$"):
+        load(conv_model(batch=1), dims={"N": 1})
+    vector = model([helper.make_node("Relu", ["v"], ["y"])], [value("v", ["L"])], [value("y", ["L"])])
+    assert load(vector, dims={"v": 5}).outputs[0].shape == (5,)

@@ -495,3 +495,11 @@ def test_any_value_in_place_of_a_table_is_an_error_of_one_line(table, tree):
         message = platform._first_error(error)
         assert message
         assert "HetcnnError" not in message
+
+
+def test_a_decimal_comma_is_answered_with_the_rule():
+    text = (data.path("platforms") / "hikey970.toml").read_text().replace('"2.36 GHz"', '"2,36 GHz"', 1)
+    with pytest.raises(HetcnnError) as error:
+        platform.parse(text.encode(), "x.toml")
+    said = "x.toml: devices.a73.clock: expected a frequency, got '2,36 GHz'; the decimal separator is a point"
+    assert str(error.value).startswith(said)

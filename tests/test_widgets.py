@@ -261,3 +261,15 @@ def test_pipeit_figure_names_its_throughput_and_units(pipeit: Any) -> None:
     assert [ax.get_xlabel() for ax in (rate, joule)] == ["throughput (frames/s)", "frames per joule (frames/J)"]
     assert re.fullmatch(r"time \(m?s\)", stages.get_xlabel())
     plt.close("all")
+
+
+def test_the_label_of_a_slider_follows_the_pipeline(pipeit: Any) -> None:
+    found = pipeit.explore("alexnet", "B4-s4")
+    assert control(found, "split_1").description == "last layer of stage 1 (B4)"
+    found.set(pipeline="B2-B2-s2-s2")
+    assert [control(found, f"split_{i}").description for i in (1, 2, 3)] == [
+        f"last layer of stage {i} ({stage})" for i, stage in ((1, "B2"), (2, "B2"), (3, "s2"))
+    ]
+    plain = make("split_1", Whole(1, 9))
+    update(plain, Whole(1, 5))
+    assert plain.description == "split 1"

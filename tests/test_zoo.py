@@ -63,6 +63,18 @@ def squeezenet_macs(stem: int, depth: int, sides: dict[int, int]) -> int:
     return total + conv(13, 512, 1, 1000)
 
 
+def efficientnet_lite0_macs() -> int:
+    """Stages by hand: (side after it, side before, maps before, maps, blocks, taps of the depthwise)."""
+    total = conv(112, 3, 3, 32) + conv(112, 32, 3, 1) + conv(112, 32, 1, 16)  # the first block does not expand
+    stages = [(56, 112, 16, 24, 2, 3), (28, 56, 24, 40, 2, 5), (14, 28, 40, 80, 3, 3), (14, 14, 80, 112, 3, 5)]
+    for side, before, depth, maps, blocks, taps in [*stages, (7, 14, 112, 192, 4, 5), (7, 7, 192, 320, 1, 3)]:
+        for block in range(blocks):
+            given, source = (depth, before) if block == 0 else (maps, side)
+            wide = 6 * given
+            total += conv(source, given, 1, wide) + conv(side, wide, taps, 1) + conv(side, wide, 1, maps)
+    return total + conv(7, 320, 1, 1280) + 1280 * 1000
+
+
 VGG = [(224, 3, 64), (224, 64, 64), (112, 64, 128), (112, 128, 128), (56, 128, 256), (56, 256, 256), (56, 256, 256)]
 VGG += [(28, 256, 512), (28, 512, 512), (28, 512, 512), (14, 512, 512), (14, 512, 512), (14, 512, 512)]
 CLASSIFIER = 4096 * 4096 + 4096 * 1000
@@ -70,6 +82,7 @@ ALEXNET = conv(55, 3, 11, 64) + conv(27, 64, 5, 192) + conv(13, 192, 3, 384) + c
 
 HAND_MACS = {
     "alexnet": ALEXNET + conv(13, 256, 3, 256) + 9216 * 4096 + CLASSIFIER,
+    "efficientnet-lite0": efficientnet_lite0_macs(),
     "lenet-5": 784 * 25 * 6 + 100 * 150 * 16 + 400 * 120 + 120 * 84 + 84 * 10,
     "resnet-18": resnet18_macs(),
     "resnet-50": residual_macs(stride_in_3x3=True),
@@ -79,8 +92,9 @@ HAND_MACS = {
     "vgg-16": sum(conv(side, depth, 3, maps) for side, depth, maps in VGG) + 25088 * 4096 + CLASSIFIER,
 }
 
-PUBLISHED_PARAMS = {  # numbers of trained parameters that torchvision (or, for the last two, Caffe) publishes
+PUBLISHED_PARAMS = {  # trained parameters as torchvision publishes them (the last two: Caffe; Lite0: its weights)
     "alexnet": 61_100_840,
+    "efficientnet-lite0": 4_652_008,
     "mobilenet-v2": 3_504_872,
     "resnet-18": 11_689_512,
     "resnet-50": 25_557_032,
@@ -208,6 +222,18 @@ def test_batch_scales_macs_and_not_params(name):
     one, three = zoo.load(name), zoo.load(name, batch=3)
     assert three.macs == 3 * one.macs
     assert three.params == one.params
+
+
+def test_efficientnet_lite0_is_padded_as_tensorflow_does():
+    """With a stride of 2 an even image gets its odd pixel of padding at the bottom and the right."""
+    pads = {}
+    for layer in zoo.efficientnet_lite0():
+        if layer.op == "Conv" and layer.attrs["kernel_shape"] != (1, 1):
+            pads.setdefault((layer.attrs["kernel_shape"][0], layer.attrs["strides"][0]), set()).add(layer.attrs["pads"])
+        if layer.op == "BatchNormalization":
+            assert layer.attrs["epsilon"] == 1e-3
+    assert pads == {(3, 1): {(1, 1, 1, 1)}, (3, 2): {(0, 0, 1, 1)}, (5, 1): {(2, 2, 2, 2)}, (5, 2): {(1, 1, 2, 2)}}
+    assert zoo.efficientnet_lite0(batch=4).inputs[0].shape == (4, 3, 224, 224)
 
 
 def test_image_sizes():

@@ -67,12 +67,15 @@ def _choose(source: Source, names: Sequence[str], assignments: Sequence[str]) ->
     picked = {n: p for n, p in found.items() if not names or n in names or source.paper_of(n) in names}
     keys = tuple(k for k in source.keys if not names or k in names or any(source.paper_of(n) == k for n in names))
     cells = {name: parameters.read_cells(path) for name, path in picked.items()}
-    values = parameters.given(assignments, {name: parameters.declared(c, name) for name, c in cells.items()})
+    known = {name: parameters.declared(c, name) for name, c in cells.items()}
+    values = parameters.given(assignments, known)
     base = cache.base_key()
-    jobs = tuple(
-        runner.Job(name, path, values[name], cache.key(base=base, cells=cache.cells_key(cells[name]), set=values[name]))
-        for name, path in picked.items()
-    )
+
+    def key(name: str) -> str:
+        named = cache.contents({p.name: p.default for p in known[name]} | values[name])
+        return cache.key(base=base, cells=cache.cells_key(cells[name]), set=values[name], files=named)
+
+    jobs = tuple(runner.Job(name, path, values[name], key(name)) for name, path in picked.items())
     return _Chosen(jobs, keys or source.keys, base)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -13,7 +14,7 @@ from typing import Any
 
 from hetcnn import data
 
-__all__ = ["VERSIONED", "base_key", "hash_files", "key", "versions"]
+__all__ = ["VERSIONED", "base_key", "cells_key", "contents", "hash_files", "key", "outside_key", "versions"]
 
 PACKAGE = Path(data.__file__).parent
 
@@ -83,6 +84,17 @@ def key(**parts: Any) -> str:
 def cells_key(cells: Iterable[Mapping[str, Any]]) -> str:
     """Return a hash over what the cells of a notebook say: types, sources and tags."""
     return key(cells=[(c["cell_type"], c["source"], c["metadata"].get("tags", [])) for c in cells])
+
+
+def contents(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return name -> hash of the content, for the values that are text and name a file that can be read."""
+    found = {}
+    for name, value in values.items():
+        if isinstance(value, str) and value:
+            # What cannot be read as a file is a plain word here; the notebook says what is wrong with it.
+            with contextlib.suppress(OSError, ValueError), Path(value).open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def outside_key(package: Path = PACKAGE) -> str:

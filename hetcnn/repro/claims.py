@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -20,6 +21,9 @@ RTOL = 0.10
 
 RTOL_MAX = 0.15
 """No claim may be judged more loosely than this."""
+
+_MEASURED = re.compile(r"%|1|.*/.*|[kMGTmuµn]?(s|Hz|B|J|W|op|MAC)")
+"""Units of numbers only; a word, such as "configuration", may be the unit of a string."""
 
 Number = StrictInt | StrictFloat
 Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -158,9 +162,13 @@ def _claim(path: Path, number: int, entry: Any) -> Claim:
         raise HetcnnError(f"{path}: claim number {number}: expected a table, got {entry!r}")
     name = f"claim '{entry['id']}'" if "id" in entry else f"claim number {number}"
     try:
-        return Claim.model_validate(entry)
+        claim = Claim.model_validate(entry)
     except ValidationError as error:
         raise HetcnnError(f"{path}: {name}: {_first(error, entry)}") from None
+    if isinstance(claim.published, str) and _MEASURED.fullmatch(claim.unit):
+        rule = f"a claim in '{claim.unit}' needs a number, got {claim.published!r}"
+        raise HetcnnError(f"{path}: {name}: published: {rule}")
+    return claim
 
 
 def _first(error: ValidationError, entry: Mapping[str, Any]) -> str:

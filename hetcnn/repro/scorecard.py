@@ -58,7 +58,8 @@ class Result:
         if not claim.gate or claim.expect == "out_of_scope":
             return None
         if claim.known_miss is None:
-            return None if self.holds else f"expected '{claim.expect}', got '{self.verdict}'"
+            why = f": {self.note}" if self.model is None and self.note else ""
+            return None if self.holds else f"expected '{claim.expect}', got '{self.verdict}'{why}"
         return "is marked known_miss and now reproduces; remove the mark" if self.holds else None
 
     def to_dict(self) -> dict[str, Any]:

@@ -115,7 +115,9 @@ def make(name: str, spec: Spec) -> Any:
 
 
 def update(widget: Any, spec: Spec) -> None:
-    """Give an ipywidget the range and value of a control."""
+    """Give an ipywidget the range, value and label of a control; without a label it keeps the one it has."""
+    if spec.label:
+        widget.description = spec.label
     if isinstance(spec, Choice) and tuple(widget.options) != spec.options:
         widget.options = list(spec.options)
     if isinstance(spec, Whole | Real):

@@ -225,3 +225,35 @@ def test_a_warm_run_imports_nothing_heavy(project: Any) -> None:
         assert run.returncode == 1, err  # the toy model answers no claim
         loaded = json.loads(out.partition("HEAVY")[2].replace("'", '"'))
         assert bool(loaded) is heavy
+
+
+@pytest.mark.parametrize("given", ["set", "default"])
+def test_a_changed_file_that_a_parameter_names_is_read_again(project: Any, given: str) -> None:
+    file = project.folder / "my.toml"
+    default = "x" if given == "set" else str(file)
+    project.notebook(
+        "00_a", project.code(f"board: str = {default!r}", "parameters"), project.code("print(open(board).read())")
+    )
+    assignments = [f"board={file}"] if given == "set" else []
+    for content in ("first", "second"):
+        file.write_text(content)
+        assert project.reproduce(assignments=assignments, fork=False) == 0
+        outputs = [o for c in project.read("notebooks", "00_a.ipynb")["cells"] for o in c.get("outputs", [])]
+        assert "".join(outputs[-1]["text"]).strip() == content
+
+
+def test_a_claim_whose_function_raises_is_one_line_that_names_it(project: Any) -> None:
+    def raises() -> float:
+        raise TypeError("claim y is 'x', not a number")
+
+    project.model.CLAIMS["rate"] = raises
+    assert project.reproduce() == 1
+    said = "unexpected: toy rate: expected 'reproduces', got 'off': the model failed: TypeError: claim y is 'x', not a"
+    (line,) = [line for line in project.said.splitlines() if "TypeError" in line]
+    assert said in line
+
+
+def test_a_word_for_a_number_stops_the_run_and_names_the_claim(project: Any) -> None:
+    project.claims.write_text(project.claims.read_text().replace("8.1\n", '"x"\n'))
+    with pytest.raises(HetcnnError, match="claim 'rate': published: a claim in 'frames/s' needs a number, got 'x'"):
+        project.reproduce()

@@ -73,3 +73,16 @@ def test_the_key_follows_cells(change: dict[str, object]) -> None:
 def test_everything_listed_as_outside_exists() -> None:
     missing = [name for name in cache.OUTSIDE if not (cache.PACKAGE / name).is_file()]
     assert not missing
+
+
+def test_contents_are_those_of_the_files_that_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    values = {"board": str(file), "network": "resnet-18", "cores": 4, "folder": str(tmp_path), "odd": "a\0b" * 9999}
+    assert cache.contents(values) == {}
+    file.write_text("1")
+    first = cache.contents(values)
+    assert list(first) == ["board"]
+    file.write_text("2")
+    assert cache.contents(values) != first
+    file.write_text("1")
+    assert cache.contents(values) == first

@@ -46,7 +46,8 @@ def test_a_claim_reads_back(tmp_path: Path) -> None:
 def test_published_keeps_its_printed_precision(
     tmp_path: Path, written: str, published: object, decimals: int | None
 ) -> None:
-    (claim,) = load(tmp_path, GOOD.replace("11.30", written))
+    unit = "configuration" if isinstance(published, str) else "frames/s"
+    (claim,) = load(tmp_path, GOOD.replace("11.30", written).replace("frames/s", unit))
     assert claim.published == published
     assert claim.decimals == decimals
 
@@ -70,6 +71,7 @@ def test_tolerance_is_the_widest_of_what_is_allowed(tmp_path: Path) -> None:
         (("11.30", "true"), "claim 'a': published: expected a number, a range [lo, hi] or a string, got True"),
         (("11.30", "[1, 2, 3]"), "claim 'a': published: expected a number, a range [lo, hi] or a string"),
         (("11.30", "[2, 1]"), "claim 'a': published: a range needs lo <= hi, got [2, 1]"),
+        (("11.30", '"x"'), "claim 'a': published: a claim in 'frames/s' needs a number, got 'x'"),
         (("11.30", "nan"), "claim 'a': published: expected a finite number, got nan"),
         (("reproduces", "trend"), "claim 'a': group: expect = 'trend' needs the group"),
         (("reproduces", "inconsistent"), "claim 'a': contradicts: expect = 'inconsistent' needs the ids"),

@@ -1,0 +1,1 @@
+"""The fast paths of the engine: array operations laid out once on fixed memory, then only replayed."""
