@@ -130,7 +130,8 @@ def _run_model(arguments: list[str]) -> int:
 
     parser = _Parser(prog="hetcnn run", description=RUN)
     run.add_arguments(parser)
-    return run.command(parser.parse_args(arguments))
+    options = parser.parse_intermixed_args(arguments)
+    return run.command(options, _dims(options.dims))
 
 
 RUN = "run a model on arrays or images, print the classes it considers or save its outputs"
