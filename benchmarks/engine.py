@@ -35,7 +35,7 @@ NETWORKS = (
     "mobilenet-v2",
     "shufflenet-v2",
 )
-SECONDS = 6.0
+SECONDS = 5.0
 """Time to spend on each comparison; at least 7 and at most 60 rounds."""
 BATCH = 8
 TABLE = Path(__file__).with_name("engine_results.md")
@@ -180,11 +180,11 @@ def _table(lines: list[Line]) -> str:
         "# The NumPy engine against ONNX Runtime",
         "",
         f"{_processor()}; {versions}; {blas.describe()}. Python {platform.python_version()}.",
-        "float32, seeded random weights, 224 x 224 images. Medians of runs alternating with ONNX Runtime's in one",
+        "float32, seeded random weights, 224 x 224 images. Medians of runs that alternate with ONNX Runtime's in one",
         "process. Ratios are the engine's time / ONNX Runtime's: smaller is better. Columns 2 to 4 are batch 1 on one",
-        "thread, wall time; column 5 the same in processor time of the thread, which other work disturbs",
-        "less; column 6 is batch 1 and column 7 batch 8 on two threads each. Error: largest, relative to the greatest",
-        "output. Memory: bytes planned and allocated in a run, over 1.5 x weights + 4 x the two largest activations.",
+        "thread, wall time; column 5 is the same in processor time, which other work on the machine disturbs less;",
+        "columns 6 and 7 are batch 1 and batch 8 on two threads each. Error: largest, relative to the greatest output.",
+        "Memory: bytes planned and allocated in a run, over 1.5 x weights + 4 x the two largest activations.",
         "",
         head + "| error | planning, s | memory |",
         "|---|---|---|---|---|---|---|---|---|---|",
