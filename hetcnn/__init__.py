@@ -38,6 +38,7 @@ _SUBMODULES = frozenset(
         "random_weights",
         "repro",
         "roofline",
+        "simulate",
         "units",
         "widgets",
         "zoo",

@@ -60,14 +60,9 @@ def _packages() -> Iterator[Line]:
 
 
 def _blas() -> Iterator[Line]:
-    import numpy  # noqa: F401  (loading it is what makes its BLAS visible)
-    from threadpoolctl import threadpool_info
+    from hetcnn.kernels import blas
 
-    pools = [p for p in threadpool_info() if p["user_api"] == "blas"]
-    for pool in pools:
-        yield True, "BLAS", f"{pool['internal_api']} {pool['version'] or ''}, {pool['num_threads']} threads"
-    if not pools:
-        yield True, "BLAS", "none that threadpoolctl knows"
+    yield True, "BLAS", blas.describe()
 
 
 def _kernel() -> Iterator[Line]:
