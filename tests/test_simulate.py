@@ -352,6 +352,10 @@ def agree(system, frames, interval=0.0, rtol=1e-9):
         ("software", [model.worked_at_software[layer.name] for layer in system.layers]),
     ):
         np.testing.assert_allclose(getattr(schedule.whole[1], counted), known, rtol=rtol, atol=1e-9)
+    for p, path in enumerate(system.paths):
+        through = [e.name for e in system.engines if e.path == path.name]
+        moved = sum(model.done[e, layer.name] * layer.bytes for e in through for layer in system.layers)
+        np.testing.assert_allclose(schedule.whole[1].served[p], moved, rtol=1e-9, atol=1e-9)
     names = [c.name for c in system.clusters]
     assert schedule.stolen.tolist() == [[model.stolen[a, b] for b in names] for a in names]
     mine = sorted(zip(schedule.log.who, schedule.log.start, schedule.log.finish, strict=True))
@@ -521,6 +525,48 @@ def test_work_is_conserved(system, frames):
         np.testing.assert_allclose(used, moved, rtol=1e-9, atol=1e-9)
     assert (schedule.results.utilisation <= 1 + 1e-9).all()
     assert (schedule.results.resource_utilisation <= 1 + 1e-9).all()
+
+
+@FEW
+@given(systems(), st.integers(8, 14), st.integers(1, 3))
+def test_the_steady_part_counts_what_lies_between_its_ends(system, frames, warmup):
+    schedule = simulate(system, frames, warmup, record=True)
+    begin, end = (snapshot.time for snapshot in schedule.steady)
+    assert (begin, end) == (schedule.left[warmup - 1], schedule.left[frames - warmup - 1])
+    tasks = schedule.tasks
+    inside = np.maximum(np.minimum(tasks.finish, end) - np.maximum(tasks.start, begin), 0)
+    tasks = tasks.assign(inside=("task", inside.values))
+
+    def total(key, name, jobs):
+        chosen = (tasks[key].values == name) & ((tasks.part.values == "job") == jobs)
+        return tasks.inside.values[chosen].sum()
+
+    close = {"rtol": 1e-9, "atol": 1e-9}
+    for e, engine in enumerate(system.engines):
+        busy = schedule.results.steady_busy.values[e].sum()
+        np.testing.assert_allclose(busy, total("engine", engine.name, True), **close)
+    software = np.subtract(schedule.steady[1].software, schedule.steady[0].software)
+    np.testing.assert_allclose(software, [total("layer", layer.name, False) for layer in system.layers], **close)
+    cpu = total("engine", "cpu", False) + sum(total("engine", e.name, True) for e in system.engines if e.core == "cpu")
+    used = schedule.results.resource_utilisation.sel(resource="cpu") * schedule.window * system.slots[0].count
+    np.testing.assert_allclose(used, cpu, **close)
+    for c in range(len(system.clusters)):
+        steps = [(0.0, 0), *((t, n) for t, cluster, n in schedule.log.lengths if cluster == c), (math.inf, 0)]
+        parts = (n * max(0.0, min(b, end) - max(a, begin)) for (a, n), (b, _) in itertools.pairwise(steps))
+        np.testing.assert_allclose(schedule.results["queue"][c] * schedule.window, sum(parts), **close)
+
+
+def test_a_path_that_never_rests_is_used_all_the_time():
+    """Transfers of 2 and 3 bytes of two layers share 1 byte/s: when a frame leaves, another is half way."""
+    clusters = [Cluster(name, [Engine(name, 0.0, path="ddr")]) for name in "AB"]
+    layers = [Layer("a", 1, bytes=2.0, cluster="A"), Layer("b", 1, bytes=3.0, cluster="B")]
+    schedule = simulate(System(clusters, layers, paths=[Path("ddr", 1.0)]), 20, 5)
+    assert schedule.results.resource_utilisation.item() == pytest.approx(1, rel=1e-12)
+    assert schedule.throughput == pytest.approx(1 / 5)
+    snapshot = simulate(System(clusters, layers, paths=[Path("ddr", 1.0)]), 3, 1).steady[0]
+    # a alone until 2; then a's second and b's first share until a is done at 6 (2 bytes each); b's last byte shares
+    # with a's third frame until 8: 8 bytes in 8 s, one of them of a transfer that is not over.
+    assert (snapshot.time, snapshot.served) == (8.0, [8.0])
 
 
 @FEW

@@ -142,25 +142,19 @@ class State:
         self.wanted.update(counts)
 
     def snapshot(self, t: float) -> Snapshot:
-        """Return all sums up to `t`, work under way included."""
+        """Return all sums up to `t`, work under way included; waits are counted when they end."""
         plan = self.plan
-        busy, waited = list(self.busy), list(self.waited)
+        busy, software = list(self.busy), list(self.software)
         for e, layer in enumerate(self.job):
             if layer >= 0 and self.start[e] >= 0:
                 busy[e * self.L + layer] += t - self.start[e]
-            elif layer >= 0:
-                waited[e] += t - self.asked[e]
-        software, delayed = list(self.software), list(self.delayed)
         for layer in range(self.L):
-            if self.waits[layer] != WORK or self.step[layer] == AFTER:
-                continue
-            if self.soft_start[layer] >= 0:
+            if self.waits[layer] == WORK and self.step[layer] != AFTER and self.soft_start[layer] >= 0:
                 software[layer] += t - self.soft_start[layer]
-            else:
-                delayed[layer] += t - self.soft_asked[layer]
         queued = [a + t * len(q) for a, q in zip(self.queued, self.queues, strict=True)]
         in_use = [places - free for places, free in zip(plan.places, self.free, strict=True)]
         placed = [a + t * n for a, n in zip(self.placed, in_use, strict=True)]
         rate = [share[len(group)] * len(group) for share, group in zip(self.share, self.group, strict=True)]
         served = [s + (t - last) * r for s, last, r in zip(self.served, self.last, rate, strict=True)]
+        waited, delayed = list(self.waited), list(self.delayed)
         return Snapshot(t, busy, list(self.done), waited, software, delayed, queued, placed, served)
