@@ -105,9 +105,9 @@ def _measure(name: str) -> Line:
     single = _compare(lambda: engine.run(x), lambda: one(x), time.perf_counter)
     processor = _compare(lambda: engine.run(x), lambda: one(x), time.thread_time)
     both, two = Engine(network, threads=2), _session(network, 2)
-    pair = _compare(lambda: both.run(x), lambda: two(x), time.perf_counter)
+    pair = _compare(lambda: both.run(x), lambda: two(x), time.perf_counter, _settle)
     many, eight = _images(network, BATCH), _session(zoo.load(name, batch=BATCH, seed=0), 2)
-    batch = _compare(lambda: both.run(many), lambda: eight(many), time.perf_counter)
+    batch = _compare(lambda: both.run(many), lambda: eight(many), time.perf_counter, _settle)
     return Line(name, single, processor.ratio, pair, batch, error, planning, peak, allowed)
 
 
@@ -135,12 +135,27 @@ def _error(engine: Engine, runtime: Callable[[np.ndarray], np.ndarray], network:
     return max(errors)
 
 
-def _compare(ours: Callable[[], Any], theirs: Callable[[], Any], clock: Callable[[], float]) -> Pair:
-    """Medians of alternating runs; the first of each does not count."""
+def _settle() -> None:
+    """Wait until no thread of this process works: ONNX Runtime's spin on after a run, on a core of the next."""
+    used = 1.0
+    while used > 0.5e-3:
+        before = time.process_time()
+        time.sleep(3e-3)
+        used = time.process_time() - before
+
+
+def _compare(
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
+    clock: Callable[[], float],
+    before: Callable[[], None] = lambda: None,
+) -> Pair:
+    """Medians of alternating runs; the first of each does not count. `before` is called, untimed, before each run."""
     times: tuple[list[float], list[float]] = ([], [])
     began = time.perf_counter()
     for _ in range(60):
         for action, mine in zip((ours, theirs), times, strict=True):
+            before()
             start = clock()
             action()
             mine.append(clock() - start)
@@ -183,7 +198,8 @@ def _table(lines: list[Line]) -> str:
         "float32, seeded random weights, 224 x 224 images. Medians of runs that alternate with ONNX Runtime's in one",
         "process. Ratios are the engine's time / ONNX Runtime's: smaller is better. Columns 2 to 4 are batch 1 on one",
         "thread, wall time; column 5 is the same in processor time, which other work on the machine disturbs less;",
-        "columns 6 and 7 are batch 1 and batch 8 on two threads each. Error: largest, relative to the greatest output.",
+        "columns 6 and 7 are batch 1 and batch 8 on two threads each, every run begun when all threads of the other",
+        "had gone to sleep. Error: largest, relative to the greatest output.",
         "Memory: bytes planned and allocated in a run, over 1.5 x weights + 4 x the two largest activations.",
         "",
         head + "| error | planning, s | memory |",

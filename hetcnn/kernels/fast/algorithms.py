@@ -48,7 +48,7 @@ POINTWISE = Algorithm(
     lambda _: NO_PADS,
     lambda spec: spec.stride == (1, 1),
 )
-DEPTHWISE = Algorithm("depthwise", Depthwise, Depthwise.weights, Depthwise.workspace, _own)
+DEPTHWISE = Algorithm("depthwise", Depthwise, Depthwise.weights, Depthwise.workspace, Depthwise.pads)
 WINOGRAD = {
     m: Algorithm(
         f"winograd{m}",
@@ -133,4 +133,4 @@ def layout_key(name: str, spec: ConvSpec) -> Any:
         return product.blocks(spec.n * spec.oh * spec.ow, spec.taps * spec.c, spec.co)
     if name.startswith("winograd"):
         return Winograd.block(spec, int(name[-1]))
-    return Depthwise.width(spec) if name == "depthwise" else None
+    return Depthwise.columns(spec) if name == "depthwise" else None

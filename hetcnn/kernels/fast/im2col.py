@@ -80,8 +80,8 @@ class Im2col(Kernel):
         self.windows = np.moveaxis(seen.reshape(*seen.shape[:-1], spec.groups, -1), -2, 0)
         self.out = self._grouped(out)
         self.residual = None if residual is None else self._grouped(residual)
-        if act is not None and isinstance(act.low, np.ndarray):
-            act = Act(act.low.reshape(spec.groups, -1), act.high)
+        if act is not None:
+            act = act.each(lambda row: row.reshape(spec.groups, -1))
         self.finish = Finish(None if bias is None else bias.reshape(spec.groups, -1), act, spec.ow)
         work = strips(spec.n, spec.oh, _limit(spec), len(spaces))
         parts = [[c for s in mine for c in self._strip(s, space)] for mine, space in zip(work, spaces, strict=True)]

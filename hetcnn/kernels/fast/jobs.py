@@ -53,7 +53,9 @@ def finish(job: Job, out: Source, residual: Read | None) -> tuple[Array | None, 
     if out.shift is not None:
         bias = None
         if act is not None:
-            act = Act(np.ascontiguousarray(-out.shift[out.order], np.float32), act.high)
+            shift = out.shift[out.order]
+            high = np.asarray(act.high - shift, np.float32) if np.isfinite(act.high) else act.high
+            act = Act(np.asarray(act.low - shift, np.float32), high)
     row = None if bias is None else np.ascontiguousarray(bias[out.order], np.float32)
     return row, act, None if residual is None else residual.view()
 

@@ -45,14 +45,15 @@ class Add(Kernel):
     def _at(self, a: Array, b: Array, out: Array, act: Act | None) -> Iterator[Call]:
         yield partial(np.add, a, b, out=out)
         if act is not None:
-            yield clamp(out, act, out)
+            yield from clamp(out, act, out)
 
 
 class Clamp(Kernel):
     """out = clamp(x)."""
 
     def __init__(self, name: str, x: Array, out: Array, act: Act, workers: int) -> None:
-        super().__init__(name, "clamp", [[clamp(x[at], act, out[at]) for at in part] for part in _areas(out, workers)])
+        areas = _areas(out, workers)
+        super().__init__(name, "clamp", [[c for at in part for c in clamp(x[at], act, out[at])] for part in areas])
 
 
 class Scale(Kernel):

@@ -21,18 +21,18 @@ LEAST, MOST = 28, 200
 """Pixels per block."""
 FEW = 64
 """Pixels up to which a layer mostly waits for its weights."""
-DEEP = 128
-"""Depth of a block of a deep product of few pixels."""
 
 
 def blocks(pixels: int, k: int, maps: int) -> tuple[int, int]:
     """Return (blocks in depth, blocks of columns) for a layer of so many pixels.
 
     >>> blocks(784, 24, 144), blocks(49, 2048, 512), blocks(196, 1024, 256)
-    ((1, 3), (16, 8), (1, 1))
+    ((1, 3), (4, 16), (1, 1))
     """
-    if pixels <= FEW and k >= 1024 and k % DEEP == 0 and maps % 64 == 0:
-        return k // DEEP, maps // 64
+    if pixels <= FEW and k > 512:
+        fits = (d for d in range(1, 17) if k % d == 0 and pixels * (k // d) * 32 <= SMALL)
+        deep = next(fits, None) if maps % 32 == 0 else None
+        return (1, 1) if deep is None else (deep, maps // 32)
     if k > (512 if pixels <= FEW else 384):
         return 1, 1
     for block in (64, 48, 32) if k <= 160 and pixels > FEW else (32,):

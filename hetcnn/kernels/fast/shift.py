@@ -1,7 +1,8 @@
 """Leave the bias out of what is stored: one pass over every activation less.
 
 With z = W x, a convolution with bias b and ReLU should store y = max(z + b, 0). It stores y - b = max(z, -b) instead,
-which is one operation; without ReLU it stores z as it is. The next convolution takes the constant into its own bias:
+which is one operation; without ReLU it stores z as it is. Any clamp moves by b. The next convolution takes the constant
+into its own bias:
 
     W' y = W' (y - b) + W' b
 
@@ -67,9 +68,7 @@ def absorbed(step: Step, shift: Vector | None) -> Vector | None:
 
 
 def passed(step: Step, bias: Vector | None, residual: Vector | None) -> Vector | None:
-    """What a convolution may leave out: its bias and the residual's shift; nothing if it clamps other than ReLU."""
-    if step.act is not None and (step.act.low != 0 or step.act.high != np.inf):
-        return None
+    """What a convolution may leave out: its bias and the residual's shift; nothing where that has grown too large."""
     parts = [part for part in (bias, residual) if part is not None]
     if not parts or step.bias is None:
         return None

@@ -54,10 +54,15 @@ _clip = _find_clip()
 
 
 class Act(NamedTuple):
-    """A clamp to [low, high]: ReLU is (0, inf), ReLU6 is (0, 6). `low` may be one value per channel, tiled to a row."""
+    """A clamp to [low, high]: ReLU is (0, inf), ReLU6 is (0, 6). Both may be one value per channel, tiled to a row."""
 
     low: float | Array
-    high: float
+    high: float | Array
+
+    def each(self, change: Callable[[Array], Array]) -> Act:
+        """The clamp with its rows changed; single values stay."""
+        low, high = (change(end) if isinstance(end, np.ndarray) else end for end in self)
+        return Act(low, high)
 
 
 def copy(source: NDArray[Any], target: NDArray[Any]) -> Call:
@@ -70,11 +75,18 @@ def matmul(a: Array, b: Array, out: Array) -> Call:
     return partial(np.matmul, a, b, out=out)
 
 
-def clamp(x: Array, act: Act, out: Array) -> Call:
-    """The call out = min(max(x, low), high)."""
-    if isinstance(act.low, np.ndarray):
-        return partial(np.maximum, x, act.low, out=out)
-    return partial(_clip, x, np.float32(act.low), np.float32(act.high), out=out)
+def clamp(x: Array, act: Act, out: Array) -> Iterator[Call]:
+    """The calls out = min(max(x, low), high); where both are rows `x` is spoilt.
+
+    np.clip is the fastest with single values and the slowest with rows.
+    """
+    if not isinstance(act.low, np.ndarray):
+        yield partial(_clip, x, np.float32(act.low), np.float32(act.high), out=out)
+        return
+    both = isinstance(act.high, np.ndarray)
+    yield partial(np.maximum, x, act.low, out=x if both else out)
+    if both:
+        yield partial(np.minimum, x, act.high, out=out)
 
 
 def divisor(size: int, most: int, least: int = 1) -> int:
@@ -160,9 +172,7 @@ class Finish:
     """
 
     def __init__(self, bias: Array | None, act: Act | None, width: int) -> None:
-        self.act = act
-        if act is not None and isinstance(act.low, np.ndarray):
-            self.act = Act(tiled(act.low, width), act.high)
+        self.act = None if act is None else act.each(lambda row: tiled(row, width))
         self.bias = None if bias is None else tiled(bias, width)
 
     def calls(self, acc: Array, target: Array, residual: Array | None = None) -> Iterator[Call]:
@@ -173,7 +183,7 @@ class Finish:
             last = i == len(addends) - 1 and self.act is None
             yield partial(np.add, acc, addend, out=end if last else acc)
         if self.act is not None:
-            yield clamp(acc, self.act, end)
+            yield from clamp(acc, self.act, end)
         elif not addends:
             end = acc
         if end is not target and not np.may_share_memory(acc, target):

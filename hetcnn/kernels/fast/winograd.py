@@ -191,7 +191,7 @@ class Winograd(Kernel):
                 yield copy(pixels, part)
             yield partial(np.add, y, tiles, out=y)
         if self.act is not None:
-            yield clamp(y, self.act, y)
+            yield from clamp(y, self.act, y)
         for part, pixels in self._parts(s, y, self.out):
             yield copy(part, pixels)
 
