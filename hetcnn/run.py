@@ -90,7 +90,12 @@ def load_model(
         raise HetcnnError(
             f"--dims {next(iter(dims))}: only ONNX files have symbolic dimensions; '{text}' is of the zoo"
         )
-    return zoo.load(text, seed=seed, pretrained=pretrained)
+    network = zoo.load(text, seed=seed, pretrained=pretrained)
+    if seed is None and not pretrained:
+        raise HetcnnError(
+            f"network '{network.name}' of the zoo has no weights of its own; give --seed 0, or --pretrained"
+        )
+    return network
 
 
 def run(

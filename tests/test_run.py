@@ -188,3 +188,9 @@ def test_an_image_for_something_else_is_one_line(tmp_path):
     b = Builder("vector", (1, 3))
     with pytest.raises(HetcnnError, match="is an image, but input 'input' is float32"):
         run.run(b.build(b.relu(b.input)), [save_image(tmp_path / "a.png")])
+
+
+def test_a_zoo_network_says_how_to_get_weights():
+    with pytest.raises(HetcnnError, match=r"^network 'lenet-5' of the zoo has no weights of its own; give --seed 0"):
+        run.run("lenet-5")
+    assert run.load_model("lenet-5", seed=0).weights
