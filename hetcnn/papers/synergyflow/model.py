@@ -1,0 +1,85 @@
+"""Networks on the machine: the two parts of each network, times, gains, utilisation, and pairs of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hetcnn.papers.synergyflow import division
+from hetcnn.papers.synergyflow.division import Division, Part
+from hetcnn.papers.synergyflow.machine import Machine
+from hetcnn.papers.synergyflow.workload import Workload, workload
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["demand", "elastic", "gain", "pair_gain", "parts", "rigid_demand", "rigid_seconds", "utilisation"]
+
+
+def demand(layers: Workload, machine: Machine) -> Part:
+    """Return c and m of every layer for one batch of B frames.
+
+    c = B x MACs / rate(kind), m = (weights + B x off_chip x activations) x word / bandwidth, in seconds.
+
+    >>> from hetcnn.papers.synergyflow.workload import workload
+    >>> fc6 = demand(workload("alexnet"), Machine(mac_rate=1e9, bandwidth=1e9, word=2, batch=4)).memory[5]
+    >>> round(float(fc6) * 1e3, 3), 9216 * 4096 * 2 / 1e6                         # 37.7 M weights of 2 B at 1 GB/s
+    (75.497, 75.497472)
+    """
+    rates = np.array([machine.rate(kind) for kind in layers.kinds])
+    words = layers.weights + machine.batch * machine.off_chip * layers.activations
+    return Part(machine.batch * layers.macs / rates, words * machine.word / machine.bandwidth)
+
+
+def parts(network: str | Workload, machine: Machine) -> tuple[Part, Part]:
+    """Return the compute-bound part (CONV layers) and the bandwidth-bound part (FC layers) of a network."""
+    layers = workload(network) if isinstance(network, str) else network
+    whole, fc = demand(layers, machine), layers.fc
+    return Part(whole.array[~fc], whole.memory[~fc]), Part(whole.array[fc], whole.memory[fc])
+
+
+def rigid_demand(layers: Workload, machine: Machine) -> Part:
+    """Return c and m on the rigid array, which keeps only `rigid_fc` of itself busy in FC layers."""
+    whole = demand(layers, machine)
+    return Part(np.where(layers.fc, whole.array / machine.rigid_fc, whole.array), whole.memory)
+
+
+def rigid_seconds(network: str | Workload, machine: Machine) -> float:
+    """Return the seconds of one batch on the rigid machine: all layers one after the other."""
+    layers = workload(network) if isinstance(network, str) else network
+    return division.rigid_time(rigid_demand(layers, machine))
+
+
+def elastic(networks: str | Workload | Sequence[str], machine: Machine) -> Division:
+    """Return the optimal division for one network (layer-level) or several side by side (layer- and model-level)."""
+    several = [networks] if isinstance(networks, str | Workload) else list(networks)
+    pairs = [parts(network, machine) for network in several]
+    conv, fc = (division.joined([pair[k] for pair in pairs]) for k in (0, 1))
+    return division.divide(conv, fc, machine.reconfiguration)
+
+
+def gain(network: str | Workload, machine: Machine) -> float:
+    """Return the gain in % of the elastic machine by layer-level parallelism: CONV of one batch beside FC of another."""
+    return 100 * (rigid_seconds(network, machine) / elastic(network, machine).period - 1)
+
+
+def pair_gain(first: str, second: str, machine: Machine, level: str = "both") -> float:
+    """Return the gain in % of two networks side by side over both one after the other on the rigid machine.
+
+    level "model": each network has one part of the machine to itself, divided once (`best_fixed`); "both": the CONV
+    layers of both share one part and the FC layers of both the other (`divide`). Never below 0: it need not divide.
+    """
+    rigid = rigid_seconds(first, machine) + rigid_seconds(second, machine)
+    if level == "both":
+        return 100 * (rigid / elastic((first, second), machine).period - 1)
+    whole = [demand(workload(network), machine) for network in (first, second)]
+    return max(0.0, 100 * (rigid / division.best_fixed(*whole, machine.reconfiguration)[0] - 1))
+
+
+def utilisation(network: str | Workload, machine: Machine) -> NDArray[np.float64]:
+    """Return the mean share of time that (rigid, elastic) keep (the array, the memory path) busy: C / time, M / time."""
+    whole = division.joined(parts(network, machine))
+    times = np.array([rigid_seconds(network, machine), elastic(network, machine).period])
+    return np.array([[whole.C, whole.M]]) / times[:, None]
