@@ -23,10 +23,17 @@ from hetcnn.papers.synergyflow.figures import (
     throughputs,
     utilisations,
 )
-from hetcnn.papers.synergyflow.identify import identifiability, over_provision, sensitivity, subsets
+from hetcnn.papers.synergyflow.identify import (
+    batch_map,
+    identifiability,
+    over_provision,
+    published_gains,
+    sensitivity,
+    subsets,
+)
 from hetcnn.papers.synergyflow.machine import Machine, provisioned
 from hetcnn.papers.synergyflow.model import elastic, gain, pair_gain, parts, rigid_seconds, utilisation
-from hetcnn.papers.synergyflow.schedule import event_period, profile, schedule
+from hetcnn.papers.synergyflow.schedule import event_period, event_schedule, profile
 from hetcnn.papers.synergyflow.workload import NETWORKS, OTHERS, of_network, workload
 
 TITLE = (
@@ -47,6 +54,7 @@ TABLES = {
     "Calibration": calibration_table,
     "Gain over the provisioning": over_provision,
     "Identifiability": identifiability,
+    "Batch and activations": batch_map,
     "Other sets of networks": subsets,
     "Sensitivity": sensitivity,
 }
@@ -62,6 +70,7 @@ __all__ = [
     "Machine",
     "Part",
     "at_batch",
+    "batch_map",
     "best_fixed",
     "calibrate",
     "calibrated",
@@ -70,6 +79,7 @@ __all__ = [
     "divisions",
     "elastic",
     "event_period",
+    "event_schedule",
     "gain",
     "gains",
     "identifiability",
@@ -84,10 +94,10 @@ __all__ = [
     "parts",
     "profile",
     "provisioned",
+    "published_gains",
     "rigid_seconds",
     "rigid_time",
     "rooflines",
-    "schedule",
     "sensitivity",
     "subsets",
     "throughputs",

@@ -16,7 +16,7 @@ from hetcnn.papers.results import variable
 from hetcnn.papers.synergyflow import division, model
 from hetcnn.papers.synergyflow.calibration import CALIBRATED_ON, SIDES, at_batch, calibrated, nominal, ridge
 from hetcnn.papers.synergyflow.machine import Machine, provisioned
-from hetcnn.papers.synergyflow.schedule import DESIGNS, event_period, profile
+from hetcnn.papers.synergyflow.schedule import DESIGNS, event_period, event_schedule, profile
 from hetcnn.papers.synergyflow.workload import NETWORKS, OTHERS, workload
 
 if TYPE_CHECKING:
@@ -168,12 +168,14 @@ def throughputs() -> xr.Dataset:
     rates = np.array([[_rates(n, calibrated(side)) for n in NETWORKS] for side in SIDES])
     ops = np.array([2.0 * workload(n).macs.sum() for n in NETWORKS])
     moved = np.array([[_bytes_per_frame(n, calibrated(side)) for n in NETWORKS] for side in SIDES])
+    late = [[[event_schedule(n, calibrated(s), d).latency for d in _BOTH] for n in NETWORKS] for s in SIDES]
     dims = "side network design"
     return xr.Dataset(
         {
             "throughput": variable(dims, rates, "frames/s", "throughput"),
             "performance": variable(dims, rates * ops[:, None], "ops/s", "performance"),
             "traffic": variable(dims, rates * moved[..., None], "B/s", "memory traffic"),
+            "latency": variable(dims, late, "s", "from a batch's entry to its exit, event schedule"),
         },
         {"side": list(SIDES), "network": list(NETWORKS), "design": list(_BOTH)},
         {"title": "Throughput on the board as assumed"},

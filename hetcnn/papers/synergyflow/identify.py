@@ -19,9 +19,10 @@ from hetcnn.papers.synergyflow import model
 from hetcnn.papers.synergyflow.calibration import CALIBRATED_ON, SIDES, calibrate, calibrated, provisions
 from hetcnn.papers.synergyflow.figures import mean_gain
 from hetcnn.papers.synergyflow.machine import Machine, assumptions, provisioned
+from hetcnn.papers.synergyflow.schedule import event_period
 from hetcnn.papers.synergyflow.workload import NETWORKS, OTHERS
 
-__all__ = ["identifiability", "over_provision", "sensitivity", "subsets"]
+__all__ = ["batch_map", "identifiability", "over_provision", "published_gains", "sensitivity", "subsets"]
 
 AGREES = 0.10
 """Relative distance from the published mean within which a set of assumptions is called consistent with it."""
@@ -74,11 +75,11 @@ def over_provision() -> xr.Dataset:
 
 
 def identifiability() -> xr.Dataset:
-    """Return, for each reading, the mean gain and AlexNet's gain as kappa runs from none to plenty: one loop each.
+    """Return, for each reading, the mean gain and AlexNet's gain as kappa runs from 0.01 to 1: one loop each.
 
     A reading is consistent with both published gains where its loop passes through (67.2, 33.8).
     """
-    kappa, told = provisions(97), stories()
+    kappa, told = np.geomspace(0.01, 1.0, 161), stories()
     alexnet, mean = np.empty((2, len(told), len(kappa)))
     for i, story in enumerate(told.values()):
         machine = provisioned(**story.change)
@@ -86,21 +87,33 @@ def identifiability() -> xr.Dataset:
         alexnet[i] = [model.gain(CALIBRATED_ON, m) for m in rows]
         mean[i] = [story.mean(m) for m in rows]
     at = [[_mean_at(story, side) for side in SIDES] for story in told.values()]
+    each = [[_gains_at(story, side) for side in SIDES] for story in told.values()]
     label = {"units": "1", "long_name": "weights per MAC slot, kappa"}
     return xr.Dataset(
         {
             "mean_gain": variable("reading provision", mean, "%", "mean gain"),
             "alexnet_gain": variable("reading provision", alexnet, "%", "gain of AlexNet"),
+            "calibrated_gain": variable("reading side network", each, "%", "gain, calibrated on AlexNet"),
             "calibrated_mean_gain": variable("reading side", at, "%", "mean gain, calibrated on AlexNet"),
         },
-        {"reading": list(told), "provision": ("provision", kappa, label), "side": list(SIDES)},
+        {"reading": list(told), "provision": ("provision", kappa, label), "side": list(SIDES), "network": list(NETWORKS)},
         {"title": "Which readings meet both published gains"},
     )
+
+
+def published_gains() -> tuple[list[float], list[float]]:
+    """Return the point (AlexNet's gain, mean gain) that a reading has to pass through, as lists of one."""
+    return [number("synergyflow", "abstract.alexnet.gain")], [number("synergyflow", "abstract.mean_gain")]
 
 
 def _mean_at(story: Story, side: str) -> float:
     machine = _calibrated(provisioned(**story.change), side)
     return np.nan if machine is None else story.mean(machine)
+
+
+def _gains_at(story: Story, side: str) -> list[float]:
+    machine = _calibrated(provisioned(**story.change), side)
+    return [np.nan if machine is None else model.gain(n, machine) for n in NETWORKS]
 
 
 def _calibrated(machine: Machine, side: str) -> Machine | None:
@@ -109,6 +122,41 @@ def _calibrated(machine: Machine, side: str) -> Machine | None:
         return calibrate(machine, side, number("synergyflow", "abstract.alexnet.gain"))
     except HetcnnError:
         return None
+
+
+def batch_map() -> xr.Dataset:
+    """Return the mean gain over batch and share of activations off the chip, calibrated anew; NaN where it cannot be.
+
+    `bandwidth` is what the board then has to have with its assumed multipliers; `scheduled_mean_gain`, at the largest
+    batch, is what the event schedule reaches with one division of the array for all layers.
+    """
+    shares, batches = (0.0, 0.25, 0.5, 0.75, 1.0), (1, 2, 4, 8, 16)
+    grid = [
+        [[_calibrated(provisioned(batch=b, off_chip=share), side) for b in batches] for share in shares]
+        for side in SIDES
+    ]
+    mean = [[[np.nan if m is None else mean_gain(m) for m in row] for row in rows] for rows in grid]
+    bandwidth = [[[np.nan if m is None else m.bandwidth for m in row] for row in rows] for rows in grid]
+    last = [rows[-1][-1] for rows in grid]
+    reached = [np.nan if m is None else float(np.mean([event_gain(n, m) for n in NETWORKS])) for m in last]
+    return xr.Dataset(
+        {
+            "mean_gain": variable("side off_chip batch", mean, "%", "mean gain over the fixed set"),
+            "bandwidth": variable("side off_chip batch", bandwidth, "B/s", "bandwidth behind it"),
+            "scheduled_mean_gain": variable("side", reached, "%", "mean gain by events, batch 16, all off chip"),
+        },
+        {
+            "side": list(SIDES),
+            "off_chip": ("off_chip", list(shares), {"units": "1", "long_name": "activations off chip"}),
+            "batch": ("batch", list(batches), {"units": "frames", "long_name": "batch"}),
+        },
+        {"title": "Mean gain over batch and activations off the chip"},
+    )
+
+
+def event_gain(network: str, machine: Machine) -> float:
+    """Return the gain in % of the event schedule; 0 where dividing does not pay."""
+    return max(0.0, 100 * (model.rigid_seconds(network, machine) / event_period(network, machine) - 1))
 
 
 def subsets() -> xr.Dataset:

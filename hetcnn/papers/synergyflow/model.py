@@ -15,7 +15,7 @@ from hetcnn.papers.synergyflow.workload import Workload, workload
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["demand", "elastic", "gain", "pair_gain", "parts", "rigid_demand", "rigid_seconds", "utilisation"]
+__all__ = ["compute_bound", "demand", "elastic", "gain", "pair_gain", "parts", "rigid_demand", "rigid_seconds", "utilisation"]
 
 
 def demand(layers: Workload, machine: Machine) -> Part:
@@ -33,11 +33,17 @@ def demand(layers: Workload, machine: Machine) -> Part:
     return Part(machine.batch * layers.macs / rates, words * machine.word / machine.bandwidth)
 
 
+def compute_bound(layers: Workload, machine: Machine) -> NDArray[np.bool_]:
+    """Return which layers need the array at least as long as the memory path: the first part; the others, the second."""
+    need = demand(layers, machine)
+    return np.asarray(need.array >= need.memory)
+
+
 def parts(network: str | Workload, machine: Machine) -> tuple[Part, Part]:
-    """Return the compute-bound part (CONV layers) and the bandwidth-bound part (FC layers) of a network."""
+    """Return the compute-bound part (CONV layers, on the calibrated machine) and the bandwidth-bound part (FC layers)."""
     layers = workload(network) if isinstance(network, str) else network
-    whole, fc = demand(layers, machine), layers.fc
-    return Part(whole.array[~fc], whole.memory[~fc]), Part(whole.array[fc], whole.memory[fc])
+    need, first = demand(layers, machine), compute_bound(layers, machine)
+    return Part(need.array[first], need.memory[first]), Part(need.array[~first], need.memory[~first])
 
 
 def rigid_demand(layers: Workload, machine: Machine) -> Part:
@@ -68,8 +74,8 @@ def gain(network: str | Workload, machine: Machine) -> float:
 def pair_gain(first: str, second: str, machine: Machine, level: str = "both") -> float:
     """Return the gain in % of two networks side by side over both one after the other on the rigid machine.
 
-    level "model": each network has one part of the machine to itself, divided once (`best_fixed`); "both": the CONV
-    layers of both share one part and the FC layers of both the other (`divide`). Never below 0: it need not divide.
+    level "model": each network has one part of the machine to itself, divided once (`best_fixed`); "both": compute-bound
+    layers of both share one part and bandwidth-bound ones of both the other (`divide`). Never below 0: it need not divide.
     """
     rigid = rigid_seconds(first, machine) + rigid_seconds(second, machine)
     if level == "both":

@@ -17,14 +17,14 @@ from hetcnn.errors import unknown
 from hetcnn.papers.synergyflow import division
 from hetcnn.papers.synergyflow.division import Part
 from hetcnn.papers.synergyflow.machine import Machine
-from hetcnn.papers.synergyflow.model import elastic, parts, rigid_demand
+from hetcnn.papers.synergyflow.model import compute_bound, elastic, parts, rigid_demand
 from hetcnn.papers.synergyflow.workload import Workload, workload
 from hetcnn.simulate import Cluster, Engine, Layer, Path, Schedule, System, simulate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["DESIGNS", "Profile", "event_period", "profile", "schedule"]
+__all__ = ["DESIGNS", "Profile", "event_period", "event_schedule", "profile"]
 
 DESIGNS = ("rigid", "fixed", "elastic")
 """Undivided; array and bandwidth divided once; array divided, bandwidth following the layers."""
@@ -32,7 +32,7 @@ DESIGNS = ("rigid", "fixed", "elastic")
 _BATCHES = 12
 
 
-def schedule(network: str, machine: Machine, design: str = "elastic", *, batches: int = _BATCHES) -> Schedule:
+def event_schedule(network: str, machine: Machine, design: str = "elastic", *, batches: int = _BATCHES) -> Schedule:
     """Return the event schedule of `batches` batches, one arriving in every period of `event_period`.
 
     At that pace CONV of one batch runs beside FC of the one before. `design` is one of `DESIGNS`.
@@ -63,9 +63,10 @@ def _rigid(layers: Workload, machine: Machine) -> System:
 
 
 def _divided(layers: Workload, machine: Machine, *, fixed: bool) -> System:
-    """CONV layers on the first engine, FC layers on the second."""
+    """Compute-bound layers on the first engine, bandwidth-bound ones on the second."""
     conv, fc = parts(layers, machine)
-    names = [np.array(layers.names)[mask].tolist() for mask in (~layers.fc, layers.fc)]
+    first = compute_bound(layers, machine)
+    names = [_named(layers, first), _named(layers, ~first)]
     if fixed:
         _, x, y = division.best_fixed(conv, fc, machine.reconfiguration)
         paths = [Path("memory 1", y * machine.bandwidth), Path("memory 2", (1 - y) * machine.bandwidth)]
@@ -73,11 +74,11 @@ def _divided(layers: Workload, machine: Machine, *, fixed: bool) -> System:
         x = elastic(layers, machine).array
         paths = [Path("memory", machine.bandwidth)]
     engines = [
-        _engine("CONV part", paths[0].name, conv, names[0], x, machine.reconfiguration),
-        _engine("FC part", paths[-1].name, fc, names[1], 1 - x, machine.reconfiguration),
+        _engine("compute-bound part", paths[0].name, conv, names[0], x, machine.reconfiguration),
+        _engine("bandwidth-bound part", paths[-1].name, fc, names[1], 1 - x, machine.reconfiguration),
     ]
     clusters = [Cluster(engine.name, (engine,)) for engine in engines]
-    jobs = _jobs(layers, machine, [engines[int(fully)].name for fully in layers.fc])
+    jobs = _jobs(layers, machine, [engines[int(not mine)].name for mine in first])
     return System(clusters, jobs, paths=paths, name=layers.network)
 
 
@@ -125,8 +126,9 @@ def profile(network: str, machine: Machine, design: str = "elastic") -> Profile:
     """
     layers = workload(network)
     need = rigid_demand(layers, machine) if design == "rigid" else division.joined(parts(layers, machine))
-    order = layers.names if design == "rigid" else [*_named(layers, ~layers.fc), *_named(layers, layers.fc)]
-    found = schedule(network, machine, design)
+    first = compute_bound(layers, machine)
+    order = layers.names if design == "rigid" else [*_named(layers, first), *_named(layers, ~first)]
+    found = event_schedule(network, machine, design)
     # One whole period in the middle of the run, between two exits of the last layer.
     begin, end = float(found.left[found.frames // 2 - 1]), float(found.left[found.frames // 2])
     tasks = found.tasks

@@ -39,7 +39,7 @@ class Workload:
 
     @property
     def fc(self) -> NDArray[np.bool_]:
-        """Which layers are fully connected: the bandwidth-bound part; all others are the compute-bound part."""
+        """Which layers are fully connected."""
         return np.array([kind == "fc" for kind in self.kinds])
 
     def __len__(self) -> int:
