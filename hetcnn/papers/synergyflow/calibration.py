@@ -64,7 +64,8 @@ def calibrate(machine: Machine, side: str, target: float) -> Machine:
     def miss(log_kappa: float) -> float:
         return gain(layers, machine.provisioned_at(float(np.exp(log_kappa)))) - target
 
-    root = brentq(miss, *sorted((np.log(middle), np.log(end))), xtol=1e-13)
+    low, high = sorted((float(np.log(middle)), float(np.log(end))))
+    root = brentq(miss, low, high, xtol=1e-13)
     return machine.provisioned_at(float(np.exp(root)))
 
 

@@ -133,9 +133,9 @@ def best_fixed(first: Part, second: Part, reconfiguration: float = 0.0) -> tuple
     """Return (period, x, y): the best division that does not change, neither of the array nor of the bandwidth.
 
     Minimises max(T_1(x, y), T_2(1 - x, 1 - y)), which is convex: y by bisection where both are equal, x by a bounded
-    search. Never faster than `divide`.
+    search. Never faster than `divide`; with slack in the memory path, y is one of several that do.
 
-    >>> [round(v, 6) for v in best_fixed(Part([3.0], [0.5]), Part([1.0], [2.5]))]
+    >>> [round(v, 6) for v in best_fixed(Part([3.0], [1.0]), Part([1.0], [3.0]))]
     [4.0, 0.75, 0.25]
     """
     from scipy.optimize import brentq, minimize_scalar

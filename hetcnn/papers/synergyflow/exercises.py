@@ -30,7 +30,8 @@ def _pair_on_other_side() -> float:
 
 EXERCISES = {
     1: Exercise(
-        "CONV needs 6 s of the array and 1 s of the memory path, FC 2 s and 7 s. Which share of the array goes to CONV?",
+        "CONV needs 6 s of the array and 1 s of the memory path, FC 2 s and 7 s. "
+        "Which share of the array should CONV get?",
         _toy_share,
         hint="shares follow demand",
     ),

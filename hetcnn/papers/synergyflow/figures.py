@@ -102,11 +102,9 @@ def layer_table(network: str = CALIBRATED_ON, machine: Machine | None = None) ->
 
 
 def divisions() -> xr.Dataset:
-    """Return the optimal division, its period in closed form and by events, and the best division that never changes."""
+    """Return the optimal division, its period in closed form and by events, and the best fixed division."""
     closed = [[model.elastic(n, calibrated(side)) for n in NETWORKS] for side in SIDES]
-    periods = [
-        [[event_period(n, calibrated(side), design) for design in DESIGNS] for n in NETWORKS] for side in SIDES
-    ]
+    periods = [[[event_period(n, calibrated(side), design) for design in DESIGNS] for n in NETWORKS] for side in SIDES]
     formula = [[_closed_periods(n, calibrated(side)) for n in NETWORKS] for side in SIDES]
     fixed = [
         [division.best_fixed(*model.parts(n, calibrated(side)), calibrated(side).reconfiguration) for n in NETWORKS]

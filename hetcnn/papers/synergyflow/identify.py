@@ -96,7 +96,12 @@ def identifiability() -> xr.Dataset:
             "calibrated_gain": variable("reading side network", each, "%", "gain, calibrated on AlexNet"),
             "calibrated_mean_gain": variable("reading side", at, "%", "mean gain, calibrated on AlexNet"),
         },
-        {"reading": list(told), "provision": ("provision", kappa, label), "side": list(SIDES), "network": list(NETWORKS)},
+        {
+            "reading": list(told),
+            "provision": ("provision", kappa, label),
+            "side": list(SIDES),
+            "network": list(NETWORKS),
+        },
         {"title": "Which readings meet both published gains"},
     )
 
@@ -163,7 +168,10 @@ def subsets() -> xr.Dataset:
     """Return the mean gain of every set of networks that holds AlexNet, both sides, alone and beside AlexNet."""
     rest = [n for n in (*NETWORKS, *OTHERS) if n != CALIBRATED_ON]
     sets = [(CALIBRATED_ON, *some) for size in range(1, len(rest) + 1) for some in combinations(rest, size)]
-    levels = {"layer": model.gain, "both": lambda n, m: model.pair_gain(CALIBRATED_ON, n, m)}
+    levels: dict[str, Callable[[str, Machine], float]] = {
+        "layer": model.gain,
+        "both": lambda n, m: model.pair_gain(CALIBRATED_ON, n, m),
+    }
     each = {
         (side, level): {n: value(n, calibrated(side)) for n in (CALIBRATED_ON, *rest)}
         for side in SIDES
@@ -216,4 +224,3 @@ def sensitivity() -> xr.Dataset:
     columns = {name: variable("assumption", found[name], *units) for name, units in meaning.items()}
     columns["published_mean_gain"] = variable("assumption", [target] * len(rows), "%", "mean gain, published")
     return xr.Dataset(columns, {"assumption": [name for name, _, _ in rows]}, {"title": "Sensitivity of the mean gain"})
-

@@ -22,9 +22,10 @@ DEVICE = "elastic"
 class Machine:
     """An array of multipliers and a memory.
 
-    mac_rate: peak MAC/s; bandwidth: B/s; word: B; batch: frames that share one reading of the weights; efficiency: share
-    of the peak by kind of layer (1 where absent); reconfiguration: s at every layer of a divided array; off_chip: share
-    of activations that goes through memory; rigid_fc: share of the array that the rigid one keeps busy in FC layers.
+    mac_rate: peak MAC/s; bandwidth: B/s; word: B; batch: frames that share one reading of the weights; efficiency:
+    share of the peak by kind of layer (1 where absent); reconfiguration: s at every layer of a divided array; off_chip:
+    share of activations that goes through memory; rigid_fc: share of the array that the rigid one keeps busy in FC
+    layers. Raises HetcnnError for numbers that are not positive and shares beyond 1.
     """
 
     mac_rate: float

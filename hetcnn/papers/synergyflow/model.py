@@ -15,7 +15,17 @@ from hetcnn.papers.synergyflow.workload import Workload, workload
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["compute_bound", "demand", "elastic", "gain", "pair_gain", "parts", "rigid_demand", "rigid_seconds", "utilisation"]
+__all__ = [
+    "compute_bound",
+    "demand",
+    "elastic",
+    "gain",
+    "pair_gain",
+    "parts",
+    "rigid_demand",
+    "rigid_seconds",
+    "utilisation",
+]
 
 
 def demand(layers: Workload, machine: Machine) -> Part:
@@ -24,9 +34,9 @@ def demand(layers: Workload, machine: Machine) -> Part:
     c = B x MACs / rate(kind), m = (weights + B x off_chip x activations) x word / bandwidth, in seconds.
 
     >>> from hetcnn.papers.synergyflow.workload import workload
-    >>> fc6 = demand(workload("alexnet"), Machine(mac_rate=1e9, bandwidth=1e9, word=2, batch=4)).memory[5]
-    >>> round(float(fc6) * 1e3, 3), 9216 * 4096 * 2 / 1e6                         # 37.7 M weights of 2 B at 1 GB/s
-    (75.497, 75.497472)
+    >>> fc6 = demand(workload("alexnet"), Machine(mac_rate=1e9, bandwidth=1e9, word=2, batch=4)).memory[-3]
+    >>> float(fc6), 9216 * 4096 * 2 / 1e9                                    # 37.7 M weights of 2 B at 1 GB/s
+    (0.075497472, 0.075497472)
     """
     rates = np.array([machine.rate(kind) for kind in layers.kinds])
     words = layers.weights + machine.batch * machine.off_chip * layers.activations
@@ -34,13 +44,13 @@ def demand(layers: Workload, machine: Machine) -> Part:
 
 
 def compute_bound(layers: Workload, machine: Machine) -> NDArray[np.bool_]:
-    """Return which layers need the array at least as long as the memory path: the first part; the others, the second."""
+    """Return which layers need the array at least as long as the memory path: those of the first part."""
     need = demand(layers, machine)
     return np.asarray(need.array >= need.memory)
 
 
 def parts(network: str | Workload, machine: Machine) -> tuple[Part, Part]:
-    """Return the compute-bound part (CONV layers, on the calibrated machine) and the bandwidth-bound part (FC layers)."""
+    """Return the compute-bound and the bandwidth-bound part: CONV and FC layers, on the calibrated machine."""
     layers = workload(network) if isinstance(network, str) else network
     need, first = demand(layers, machine), compute_bound(layers, machine)
     return Part(need.array[first], need.memory[first]), Part(need.array[~first], need.memory[~first])
@@ -67,25 +77,26 @@ def elastic(networks: str | Workload | Sequence[str], machine: Machine) -> Divis
 
 
 def gain(network: str | Workload, machine: Machine) -> float:
-    """Return the gain in % of the elastic machine by layer-level parallelism: CONV of one batch beside FC of another."""
+    """Return the gain in % of the elastic machine by layer-level parallelism: one batch beside another."""
     return 100 * (rigid_seconds(network, machine) / elastic(network, machine).period - 1)
 
 
 def pair_gain(first: str, second: str, machine: Machine, level: str = "both") -> float:
     """Return the gain in % of two networks side by side over both one after the other on the rigid machine.
 
-    level "model": each network has one part of the machine to itself, divided once (`best_fixed`); "both": compute-bound
-    layers of both share one part and bandwidth-bound ones of both the other (`divide`). Never below 0: it need not divide.
+    level "model": each network has one part of the machine to itself, divided once (`best_fixed`); "both":
+    compute-bound layers of both share one part and bandwidth-bound ones the other (`divide`). Never below 0: the
+    machine need not divide.
     """
     rigid = rigid_seconds(first, machine) + rigid_seconds(second, machine)
     if level == "both":
         return 100 * (rigid / elastic((first, second), machine).period - 1)
-    whole = [demand(workload(network), machine) for network in (first, second)]
-    return max(0.0, 100 * (rigid / division.best_fixed(*whole, machine.reconfiguration)[0] - 1))
+    one, other = (demand(workload(network), machine) for network in (first, second))
+    return max(0.0, 100 * (rigid / division.best_fixed(one, other, machine.reconfiguration)[0] - 1))
 
 
 def utilisation(network: str | Workload, machine: Machine) -> NDArray[np.float64]:
-    """Return the mean share of time that (rigid, elastic) keep (the array, the memory path) busy: C / time, M / time."""
+    """Return the share of time that array and memory path are busy, C / time and M / time: (machine, resource)."""
     whole = division.joined(parts(network, machine))
     times = np.array([rigid_seconds(network, machine), elastic(network, machine).period])
-    return np.array([[whole.C, whole.M]]) / times[:, None]
+    return np.asarray(np.array([[whole.C, whole.M]]) / times[:, None])

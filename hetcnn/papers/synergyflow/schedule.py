@@ -38,7 +38,9 @@ def event_schedule(network: str, machine: Machine, design: str = "elastic", *, b
     At that pace CONV of one batch runs beside FC of the one before. `design` is one of `DESIGNS`.
     """
     interval = 0.0 if design == "rigid" else event_period(network, machine, design)
-    return simulate(_system(network, machine, design), batches, min(3, (batches - 1) // 2), interval=interval, record=True)
+    return simulate(
+        _system(network, machine, design), batches, min(3, (batches - 1) // 2), interval=interval, record=True
+    )
 
 
 @cache
@@ -59,7 +61,8 @@ def _system(network: str, machine: Machine, design: str) -> System:
 def _rigid(layers: Workload, machine: Machine) -> System:
     engine = _engine("whole array", "memory", rigid_demand(layers, machine), layers.names, 1.0, 0.0)
     jobs = _jobs(layers, machine, ["array"] * len(layers))
-    return System([Cluster("array", (engine,))], jobs, paths=[Path("memory", machine.bandwidth)], in_flight=1)
+    cluster, path = Cluster("array", (engine,)), Path("memory", machine.bandwidth)
+    return System((cluster,), jobs, paths=(path,), in_flight=1, name=layers.network)
 
 
 def _divided(layers: Workload, machine: Machine, *, fixed: bool) -> System:
@@ -77,9 +80,9 @@ def _divided(layers: Workload, machine: Machine, *, fixed: bool) -> System:
         _engine("compute-bound part", paths[0].name, conv, names[0], x, machine.reconfiguration),
         _engine("bandwidth-bound part", paths[-1].name, fc, names[1], 1 - x, machine.reconfiguration),
     ]
-    clusters = [Cluster(engine.name, (engine,)) for engine in engines]
+    clusters = tuple(Cluster(engine.name, (engine,)) for engine in engines)
     jobs = _jobs(layers, machine, [engines[int(not mine)].name for mine in first])
-    return System(clusters, jobs, paths=paths, name=layers.network)
+    return System(clusters, jobs, paths=tuple(paths), name=layers.network)
 
 
 def _engine(name: str, path: str, part: Part, layers: Sequence[str], share: float, overhead: float) -> Engine:
@@ -87,13 +90,13 @@ def _engine(name: str, path: str, part: Part, layers: Sequence[str], share: floa
     return Engine(name, lambda layer: seconds[layer.name], kind="accelerator", overhead=overhead, path=path)
 
 
-def _jobs(layers: Workload, machine: Machine, clusters: Sequence[str]) -> list[Layer]:
+def _jobs(layers: Workload, machine: Machine, clusters: Sequence[str]) -> tuple[Layer, ...]:
     words = layers.weights + machine.batch * machine.off_chip * layers.activations
     sizes = (words * machine.word).tolist()
-    return [
+    return tuple(
         Layer(name, jobs=1, bytes=size, cluster=cluster)
         for name, size, cluster in zip(layers.names, sizes, clusters, strict=True)
-    ]
+    )
 
 
 @dataclass(frozen=True, eq=False)
