@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import comb
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hetcnn import zoo
 from hetcnn.errors import HetcnnError
 from hetcnn.papers import synergyflow
 from hetcnn.papers.published import number
-from hetcnn.papers.synergyflow import calibration, division, figures, identify, machine, model
+from hetcnn.papers.synergyflow import calibration, deeper, division, figures, identify, machine, model
 from hetcnn.papers.synergyflow.division import Part
 from hetcnn.papers.synergyflow.machine import Machine
 from hetcnn.papers.synergyflow.workload import of_network, workload
@@ -38,6 +39,7 @@ def part(times: list[float], scale: float, sign: int) -> Part:
         ("vgg-16", 15.3e9, 14.7e6, 124e6),
         ("googlenet", 1.58e9, 5.97e6, 1.02e6),
         ("resnet-50", 3.86e9, 23.5e6, 2.05e6),
+        ("vgg-19", 19.5e9, 20.0e6, 124e6),
     ],
 )
 def test_workloads_are_those_of_the_time(network, conv, conv_weights, fc):
@@ -45,6 +47,16 @@ def test_workloads_are_those_of_the_time(network, conv, conv_weights, fc):
     ours = layers.macs[~layers.fc].sum(), layers.weights[~layers.fc].sum(), layers.macs[layers.fc].sum()
     assert ours == pytest.approx((conv, conv_weights, fc), rel=5e-3)
     assert layers.weights[layers.fc].sum() == layers.macs[layers.fc].sum()  # a weight is used once
+
+
+@pytest.mark.parametrize(("network", "macs"), [("resnet-101", 7.57e9), ("resnet-152", 11.3e9)])
+def test_deeper_networks_have_the_macs_of_the_same_table(network, macs):
+    assert workload(network).macs.sum() == pytest.approx(macs, rel=5e-3)
+
+
+def test_deeper_builder_gives_the_zoos_network():
+    ours, theirs = of_network(deeper.resnet("resnet-50", (3, 4, 6, 3))), workload("resnet-50")
+    assert sorted(zip(ours.macs, ours.weights, strict=True)) == sorted(zip(theirs.macs, theirs.weights, strict=True))
 
 
 def test_fixed_set_is_the_one_on_file():
@@ -266,7 +278,8 @@ def test_sensitivity_moves_every_declared_assumption():
 
 def test_other_sets_are_counted_by_brute_force():
     data = identify.subsets().sel(side="conv-bound", level="layer")
-    assert data.sizes["set"] == 2 ** (len(NETWORKS) + len(synergyflow.OTHERS) - 1) - 1
+    rest = len(NETWORKS) + len(synergyflow.OTHERS) - 1
+    assert data.sizes["set"] == sum(comb(rest, others) for others in range(1, 5))
     two = float(data["mean_gain"].sel(set="alexnet + vgg-16"))
     at = synergyflow.nominal()
     assert two == pytest.approx((model.gain("alexnet", at) + model.gain("vgg-16", at)) / 2)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from hetcnn import platform
 from hetcnn.papers.published import number
 from hetcnn.papers.results import variable
 from hetcnn.papers.synergyflow import division, model
 from hetcnn.papers.synergyflow.calibration import CALIBRATED_ON, SIDES, at_batch, calibrated, nominal, ridge
-from hetcnn.papers.synergyflow.machine import Machine, provisioned
+from hetcnn.papers.synergyflow.machine import BOARD, DEVICE, Machine, provisioned
 from hetcnn.papers.synergyflow.schedule import DESIGNS, event_period, event_schedule, profile
 from hetcnn.papers.synergyflow.workload import NETWORKS, OTHERS, workload
 
@@ -73,6 +74,7 @@ def calibration_table() -> xr.Dataset:
     columns = {
         "provision": ("1", "weights per MAC slot, kappa", [m.provision for m in rows.values()]),
         "bandwidth": ("B/s", "bandwidth at the nominal batch", [m.bandwidth for m in rows.values()]),
+        "multipliers": ("1", "multipliers at the board's bandwidth", [_multipliers(m) for m in rows.values()]),
         "alexnet_gain": ("%", "gain of AlexNet", [model.gain(CALIBRATED_ON, m) for m in rows.values()]),
         "mean_gain": ("%", "mean gain over the fixed set", [mean_gain(m) for m in rows.values()]),
     }
@@ -81,6 +83,12 @@ def calibration_table() -> xr.Dataset:
         {"machine": list(rows)},
         {"title": "The calibrated number"},
     )
+
+
+def _multipliers(machine: Machine) -> float:
+    """How many multipliers give the same kappa at the bandwidth of the board file and the same batch."""
+    board = platform.load(BOARD)
+    return float(board.value(f"devices.{DEVICE}.cores")) * provisioned().bandwidth / machine.bandwidth
 
 
 def layer_table(network: str = CALIBRATED_ON, machine: Machine | None = None) -> xr.Dataset:

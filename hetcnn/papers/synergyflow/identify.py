@@ -28,6 +28,10 @@ AGREES = 0.10
 """Relative distance from the published mean within which a set of assumptions is called consistent with it."""
 
 
+LARGEST = 5
+"""Networks in the largest set."""
+
+
 class Story(NamedTuple):
     """One reading of what the average was taken over and of the machine: how to get a mean gain from a machine."""
 
@@ -165,9 +169,9 @@ def event_gain(network: str, machine: Machine) -> float:
 
 
 def subsets() -> xr.Dataset:
-    """Return the mean gain of every set of networks that holds AlexNet, both sides, alone and beside AlexNet."""
+    """Return the mean gain of every set of two to five networks with AlexNet in it: each alone, each beside AlexNet."""
     rest = [n for n in (*NETWORKS, *OTHERS) if n != CALIBRATED_ON]
-    sets = [(CALIBRATED_ON, *some) for size in range(1, len(rest) + 1) for some in combinations(rest, size)]
+    sets = [(CALIBRATED_ON, *some) for size in range(1, LARGEST) for some in combinations(rest, size)]
     levels: dict[str, Callable[[str, Machine], float]] = {
         "layer": model.gain,
         "both": lambda n, m: model.pair_gain(CALIBRATED_ON, n, m),

@@ -11,6 +11,7 @@ import numpy as np
 from hetcnn import zoo
 from hetcnn.errors import unknown
 from hetcnn.network import Network
+from hetcnn.papers.synergyflow.deeper import BUILDERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,7 @@ _ZOO = {"alexnet": "alexnet-caffe", "vgg-16": "vgg-16", "googlenet": "googlenet"
 NETWORKS = tuple(_ZOO)
 """The set of the average, fixed before any gain was computed (`data/papers/synergyflow/assumptions.toml`)."""
 
-OTHERS = ("lenet-5", "squeezenet-1.0", "mobilenet-v1", "resnet-18")
+OTHERS = (*BUILDERS, "resnet-18", "squeezenet-1.0", "mobilenet-v1")
 """Networks of other sets: identifiability only, never scored."""
 
 
@@ -69,4 +70,6 @@ def workload(network: str) -> Workload:
     """Return the workload of one of the paper's networks or of the others; HetcnnError for an unknown name."""
     if network not in (*NETWORKS, *OTHERS):
         raise unknown("network of this model", network, (*NETWORKS, *OTHERS))
+    if network in BUILDERS:
+        return of_network(BUILDERS[network]())
     return of_network(zoo.load(_ZOO.get(network, network)))
