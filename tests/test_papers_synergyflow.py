@@ -20,6 +20,7 @@ from hetcnn.papers.synergyflow.division import Part
 from hetcnn.papers.synergyflow.machine import Machine
 from hetcnn.papers.synergyflow.workload import of_network, workload
 from hetcnn.repro import claims, scorecard
+from hetcnn.widgets import synergyflow as explorer
 
 NETWORKS, SIDES = synergyflow.NETWORKS, synergyflow.SIDES
 
@@ -257,6 +258,23 @@ def test_a_pair_by_hand():
 
 
 @pytest.mark.parametrize("side", SIDES)
+def test_the_best_mix_sits_at_the_ridge(side):
+    """Where the machine cannot give a pair more: either C = M there, or AlexNet alone is best."""
+    at = replace(calibration.calibrated(side), reconfiguration=0.0)
+    whole = [division.joined(model.parts(n, at)) for n in ("alexnet", "googlenet")]
+    surplus = [p.C - p.M for p in whole]
+    curve = [figures.mix_gain("googlenet", float(s), at) for s in np.linspace(0, 1, 1001)]
+    best = 1.0 if surplus[0] >= 0 else surplus[1] / (surplus[1] - surplus[0])  # s C1 + (1 - s) C2 = s M1 + (1 - s) M2
+    assert np.argmax(curve) / 1000 == pytest.approx(best, abs=2e-3)
+
+
+def test_rigid_phases_by_hand():
+    """FC layers keep MACs / (weights / kappa) of the array busy: what the abstract calls severe degradation."""
+    busy = synergyflow.utilisations()["rigid_phase"].sel(side="conv-bound", network="alexnet", phase="fc")
+    assert busy.values == pytest.approx([synergyflow.nominal().provision, 1.0])
+
+
+@pytest.mark.parametrize("side", SIDES)
 def test_no_point_is_above_the_roofs(side):
     data = figures.rooflines(side)
     slope = data["intensity"] * data.bandwidth
@@ -284,6 +302,21 @@ def test_other_sets_are_counted_by_brute_force():
     at = synergyflow.nominal()
     assert two == pytest.approx((model.gain("alexnet", at) + model.gain("vgg-16", at)) / 2)
     assert int(data["consistent"].sel(set="alexnet + vgg-16")) == int(abs(two - 33.8) <= 3.38)
+
+
+def test_explorer_follows_its_controls():
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    made = explorer.explore()
+    before = made.picture
+    made.set(beside="googlenet", batch="4", off_chip=0.5)
+    assert made.message == ""
+    assert made.values["beside"] == "googlenet"
+    assert made.picture == before  # the still of a report stays the first one
+    panels = explorer.draw("alexnet", "nothing", float(np.log10(synergyflow.nominal().provision)), "1", 0.0)
+    assert "67.2 %" in panels[0].get_title(loc="left") + panels[0].get_title()
+    mpl.pyplot.close("all")
 
 
 def test_a_users_own_network():
@@ -352,13 +385,11 @@ def test_scorecard_is_honest():
     assert verdicts["abstract.mean_gain"] == "off"
 
 
-def _clear_caches() -> None:
-    calibration.calibrated.cache_clear()
-
-
-@pytest.mark.parametrize("change", ["bandwidth", "mac_rate", "word"])
-def test_ten_per_cent_on_the_calibrated_number_turns_the_card_red(change, monkeypatch):
-    original = calibration.calibrated("conv-bound")
-    moved = replace(original, **{change: 0.85 * getattr(original, change)})
-    monkeypatch.setattr(calibration, "calibrated", lambda _: moved)
-    assert _verdicts()["abstract.alexnet.gain"] == "off"
+@pytest.mark.parametrize("change", ["bandwidth", "mac_rate", "word", "efficiency"])
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_ten_per_cent_on_any_constant_changes_a_verdict(change, factor, monkeypatch):
+    original, before = calibration.calibrated("conv-bound"), _verdicts()
+    value = getattr(original, change)
+    moved = {k: v * factor for k, v in value.items()} if change == "efficiency" else value * factor
+    monkeypatch.setattr(calibration, "calibrated", lambda _: replace(original, **{change: moved}))
+    assert _verdicts() != before

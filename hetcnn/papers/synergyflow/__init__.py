@@ -12,10 +12,12 @@ from hetcnn.papers.synergyflow.claims import CLAIMS
 from hetcnn.papers.synergyflow.division import Part, best_fixed, divide, rigid_time
 from hetcnn.papers.synergyflow.exercises import EXERCISES
 from hetcnn.papers.synergyflow.figures import (
+    abstract,
     calibration_table,
     divisions,
     gains,
     layer_table,
+    mixes,
     over_batch,
     over_time,
     pairs,
@@ -42,9 +44,11 @@ TITLE = (
 )
 
 TABLES = {
+    "Abstract": abstract,
     "Gain by network": gains,
     "Gain over the batch": over_batch,
     "Gain of pairs of networks": pairs,
+    "Gain of mixes of networks": mixes,
     "Utilisation": utilisations,
     "Utilisation over time": over_time,
     "Throughput": throughputs,
@@ -69,6 +73,7 @@ __all__ = [
     "TITLE",
     "Machine",
     "Part",
+    "abstract",
     "at_batch",
     "batch_map",
     "best_fixed",
@@ -84,6 +89,7 @@ __all__ = [
     "gains",
     "identifiability",
     "layer_table",
+    "mixes",
     "nominal",
     "of_network",
     "over_batch",

@@ -16,6 +16,7 @@ from hetcnn.papers.published import number
 from hetcnn.papers.results import variable
 from hetcnn.papers.synergyflow import division, model
 from hetcnn.papers.synergyflow.calibration import CALIBRATED_ON, SIDES, at_batch, calibrated, nominal, ridge
+from hetcnn.papers.synergyflow.division import Part
 from hetcnn.papers.synergyflow.machine import BOARD, DEVICE, Machine, provisioned
 from hetcnn.papers.synergyflow.schedule import DESIGNS, event_period, event_schedule, profile
 from hetcnn.papers.synergyflow.workload import NETWORKS, OTHERS, workload
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "abstract",
     "calibration_table",
     "divisions",
     "gains",
     "layer_table",
+    "mixes",
     "over_batch",
     "over_time",
     "pairs",
@@ -45,6 +48,21 @@ _POINTS = 240
 def mean_gain(machine: Machine, networks: Sequence[str] = NETWORKS) -> float:
     """Return the mean gain in % over networks, layer-level parallelism alone."""
     return float(np.mean([model.gain(network, machine) for network in networks]))
+
+
+def abstract() -> xr.Dataset:
+    """Return the abstract's numbers: AlexNet's gain, the mean gain, and the network that gains most."""
+    machines = [calibrated(side) for side in SIDES]
+    most = [max(NETWORKS, key=lambda n, m=m: model.gain(n, m)) for m in machines]  # type: ignore[misc]
+    return xr.Dataset(
+        {
+            "alexnet_gain": variable("side", [model.gain(CALIBRATED_ON, m) for m in machines], "%", "gain of AlexNet"),
+            "mean_gain": variable("side", [mean_gain(m) for m in machines], "%", "mean gain over the fixed set"),
+            "largest_gain": variable("side", most, "network", "network with the largest gain"),
+        },
+        {"side": list(SIDES)},
+        {"title": "The abstract's gains"},
+    )
 
 
 def gains() -> xr.Dataset:
@@ -140,15 +158,20 @@ def _closed_periods(network: str, machine: Machine) -> list[float]:
 
 
 def over_batch() -> xr.Dataset:
-    """Return gain and throughput of the same hardware with another batch: FC layers read their weights less often."""
+    """Return gain and throughput of the same hardware with another batch: FC layers read their weights less often.
+
+    `gain_over_frames` is over a rigid machine that takes its frames one by one.
+    """
     machines = [[at_batch(calibrated(side), b) for b in BATCHES] for side in SIDES]
     found = [[[model.gain(n, m) for m in row] for n in NETWORKS] for row in machines]
     rates = [[[_rates(n, m) for m in row] for n in NETWORKS] for row in machines]
     used = [[[model.utilisation(n, m) for m in row] for n in NETWORKS] for row in machines]
+    unbatched = 100 * (np.array(rates)[..., 1] / np.array(rates)[:, :, :1, 0] - 1)
     return xr.Dataset(
         {
             "gain": variable("side network batch", found, "%", "gain of elastic over rigid"),
             "mean_gain": variable("side batch", np.mean(found, axis=1), "%", "mean gain over the fixed set"),
+            "gain_over_frames": variable("side network batch", unbatched, "%", "gain over rigid at batch 1"),
             "throughput": variable("side network batch design", rates, "frames/s", "throughput"),
             "utilisation": variable("side network batch design resource", used, "1", "share of time busy"),
         },
@@ -194,13 +217,28 @@ def _bytes_per_frame(network: str, machine: Machine) -> float:
 
 
 def utilisations() -> xr.Dataset:
-    """Return the mean utilisation of array and memory path, rigid and elastic."""
+    """Return the mean utilisation of array and memory path, rigid and elastic; of the rigid one also in each phase."""
     used = [[model.utilisation(n, calibrated(side)) for n in NETWORKS] for side in SIDES]
+    phases = [[[_busy(p) for p in model.parts(n, calibrated(side))] for n in NETWORKS] for side in SIDES]
     return xr.Dataset(
-        {"utilisation": variable("side network design resource", used, "1", "share of time busy")},
-        {"side": list(SIDES), "network": list(NETWORKS), "design": list(_BOTH), "resource": list(RESOURCES)},
+        {
+            "utilisation": variable("side network design resource", used, "1", "share of time busy"),
+            "rigid_phase": variable("side network phase resource", phases, "1", "share of time busy, rigid, by phase"),
+        },
+        {
+            "side": list(SIDES),
+            "network": list(NETWORKS),
+            "design": list(_BOTH),
+            "phase": ["conv", "fc"],
+            "resource": list(RESOURCES),
+        },
         {"title": "Utilisation"},
     )
+
+
+def _busy(part: Part) -> list[float]:
+    """Shares of its time on the rigid machine that a part keeps the array and the memory path busy."""
+    return [part.C / division.rigid_time(part), part.M / division.rigid_time(part)]
 
 
 def over_time(network: str = CALIBRATED_ON, machine: Machine | None = None) -> xr.Dataset:
@@ -273,3 +311,29 @@ def pairs() -> xr.Dataset:
         {"side": list(SIDES), "level": list(levels), "first": list(NETWORKS), "second": list(NETWORKS)},
         {"title": "Gain of pairs of networks"},
     )
+
+
+def mixes() -> xr.Dataset:
+    """Return the gain of AlexNet beside another network over the share of frames that are AlexNet's.
+
+    The elastic machine needs as long as the scarcer resource for the mix, sum s C and sum s M over both networks; the
+    gain is largest where both are equal: the mix sits at the ridge. Reconfiguration is left out.
+    """
+    shares, partners = np.linspace(0.0, 1.0, 41), [n for n in NETWORKS if n != CALIBRATED_ON]
+    found = [[[mix_gain(n, float(s), calibrated(side)) for s in shares] for n in partners] for side in SIDES]
+    label = {"units": "1", "long_name": "share of frames that are AlexNet's"}
+    return xr.Dataset(
+        {"gain": variable("side partner share", found, "%", "gain of elastic over rigid")},
+        {"side": list(SIDES), "partner": list(partners), "share": ("share", shares, label)},
+        {"title": "Gain of mixes with AlexNet"},
+    )
+
+
+def mix_gain(partner: str, share: float, machine: Machine) -> float:
+    """Return the gain in % of a stream of frames, `share` of them AlexNet's and the others of one other network."""
+    weighted = []
+    for network, part in ((CALIBRATED_ON, share), (partner, 1 - share)):
+        conv, fc = model.parts(network, machine)
+        weighted.append([Part(p.array * part, p.memory * part) for p in (conv, fc)])
+    conv, fc = (division.joined([pair[k] for pair in weighted]) for k in (0, 1))
+    return division.gain(conv, fc)
