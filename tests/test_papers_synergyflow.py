@@ -151,6 +151,13 @@ def test_event_schedule_agrees_with_the_closed_form(side, design):
     np.testing.assert_allclose(periods["event_period"], periods["period"], rtol=1e-9)
 
 
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("pair", [("alexnet", "vgg-16"), ("alexnet", "alexnet")])
+def test_event_schedule_of_a_pair_agrees_with_the_closed_form(side, pair):
+    at = calibration.calibrated(side)
+    assert synergyflow.event_period(synergyflow.beside(*pair), at) == pytest.approx(model.elastic(pair, at).period)
+
+
 def test_event_schedule_is_slower_where_layers_do_not_complement_each_other():
     """Two convolutions on the path at once: the closed form is a lower bound, and the events know it."""
     at = calibration.calibrate(machine.provisioned(batch=16, off_chip=1.0), "conv-bound", 67.2)
@@ -197,8 +204,10 @@ def test_every_corner_of_the_board_is_on_the_nominal_side():
     for cores in (256, 704):
         for word in (1, 4):
             for efficiency in (0.5, 1.0):
-                at = machine.provisioned(cores=cores, word=word, conv_efficiency=efficiency)
-                assert at.provision > calibration.ridge(at)
+                for off_chip, batch in ((0.0, 1), (1.0, 1), (1.0, 16)):
+                    moved = {"off_chip": off_chip, "batch": batch, "conv_efficiency": efficiency}
+                    at = machine.provisioned(cores=cores, word=word, **moved)
+                    assert at.provision > calibration.ridge(at)
 
 
 def test_calibration_says_why_it_cannot():

@@ -36,7 +36,7 @@ from hetcnn.papers.synergyflow.identify import (
 from hetcnn.papers.synergyflow.machine import Machine, provisioned
 from hetcnn.papers.synergyflow.model import elastic, gain, pair_gain, parts, rigid_seconds, utilisation
 from hetcnn.papers.synergyflow.schedule import event_period, event_schedule, profile
-from hetcnn.papers.synergyflow.workload import NETWORKS, OTHERS, of_network, workload
+from hetcnn.papers.synergyflow.workload import NETWORKS, OTHERS, beside, of_network, workload
 
 TITLE = (
     "Li, Yan, Lu, Gong, Jiang, Wu, Li: SynergyFlow: An Elastic Accelerator Architecture Supporting Batch Processing of "
@@ -76,6 +76,7 @@ __all__ = [
     "abstract",
     "at_batch",
     "batch_map",
+    "beside",
     "best_fixed",
     "calibrate",
     "calibrated",

@@ -10,7 +10,7 @@ import numpy as np
 from hetcnn.papers.synergyflow import division
 from hetcnn.papers.synergyflow.division import Division, Part
 from hetcnn.papers.synergyflow.machine import Machine
-from hetcnn.papers.synergyflow.workload import Workload, workload
+from hetcnn.papers.synergyflow.workload import Workload, as_workload, workload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +51,7 @@ def compute_bound(layers: Workload, machine: Machine) -> NDArray[np.bool_]:
 
 def parts(network: str | Workload, machine: Machine) -> tuple[Part, Part]:
     """Return the compute-bound and the bandwidth-bound part: CONV and FC layers, on the calibrated machine."""
-    layers = workload(network) if isinstance(network, str) else network
+    layers = as_workload(network)
     need, first = demand(layers, machine), compute_bound(layers, machine)
     return Part(need.array[first], need.memory[first]), Part(need.array[~first], need.memory[~first])
 
@@ -64,7 +64,7 @@ def rigid_demand(layers: Workload, machine: Machine) -> Part:
 
 def rigid_seconds(network: str | Workload, machine: Machine) -> float:
     """Return the seconds of one batch on the rigid machine: all layers one after the other."""
-    layers = workload(network) if isinstance(network, str) else network
+    layers = as_workload(network)
     return division.rigid_time(rigid_demand(layers, machine))
 
 

@@ -18,7 +18,7 @@ from hetcnn.papers.synergyflow import division
 from hetcnn.papers.synergyflow.division import Part
 from hetcnn.papers.synergyflow.machine import Machine
 from hetcnn.papers.synergyflow.model import compute_bound, elastic, parts, rigid_demand
-from hetcnn.papers.synergyflow.workload import Workload, workload
+from hetcnn.papers.synergyflow.workload import Workload, as_workload
 from hetcnn.simulate import Cluster, Engine, Layer, Path, Schedule, System, simulate
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ DESIGNS = ("rigid", "fixed", "elastic")
 _BATCHES = 12
 
 
-def event_schedule(network: str, machine: Machine, design: str = "elastic", *, batches: int = _BATCHES) -> Schedule:
+def event_schedule(
+    network: str | Workload, machine: Machine, design: str = "elastic", *, batches: int = _BATCHES
+) -> Schedule:
     """Return the event schedule of `batches` batches, one arriving in every period of `event_period`.
 
     At that pace CONV of one batch runs beside FC of the one before. `design` is one of `DESIGNS`.
@@ -44,17 +46,17 @@ def event_schedule(network: str, machine: Machine, design: str = "elastic", *, b
 
 
 @cache
-def event_period(network: str, machine: Machine, design: str = "elastic") -> float:
+def event_period(network: str | Workload, machine: Machine, design: str = "elastic") -> float:
     """Return the seconds between finished batches in the steady part, where batches always wait at the entrance."""
     system = _system(network, machine, design)
     skip = 2 * system.max_in_flight
     return 1 / simulate(system, 2 * skip + 40, skip).throughput
 
 
-def _system(network: str, machine: Machine, design: str) -> System:
+def _system(network: str | Workload, machine: Machine, design: str) -> System:
     if design not in DESIGNS:
         raise unknown("design", design, DESIGNS)
-    layers = workload(network)
+    layers = as_workload(network)
     return _rigid(layers, machine) if design == "rigid" else _divided(layers, machine, fixed=design == "fixed")
 
 
@@ -121,13 +123,13 @@ class Profile:
         return np.stack([self.array[found], self.memory[found]])
 
 
-def profile(network: str, machine: Machine, design: str = "elastic") -> Profile:
+def profile(network: str | Workload, machine: Machine, design: str = "elastic") -> Profile:
     """Return the utilisation over one steady period of the event schedule, as the mean over each layer's job.
 
     A job that needs c seconds of the whole array and m of the whole memory path and lasts t keeps c / t and m / t of
     them busy; what runs at the same time adds up.
     """
-    layers = workload(network)
+    layers = as_workload(network)
     need = rigid_demand(layers, machine) if design == "rigid" else division.joined(parts(layers, machine))
     first = compute_bound(layers, machine)
     order = layers.names if design == "rigid" else [*_named(layers, first), *_named(layers, ~first)]

@@ -16,12 +16,12 @@ from hetcnn.papers.synergyflow.deeper import BUILDERS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["NETWORKS", "OTHERS", "Workload", "of_network", "workload"]
+__all__ = ["NETWORKS", "OTHERS", "Workload", "as_workload", "beside", "of_network", "workload"]
 
 _ZOO = {"alexnet": "alexnet-caffe", "vgg-16": "vgg-16", "googlenet": "googlenet", "resnet-50": "resnet-50-v1"}
 
 NETWORKS = tuple(_ZOO)
-"""The set of the average, fixed before any gain was computed (`data/papers/synergyflow/assumptions.toml`)."""
+"""The set of the average, fixed beforehand (`data/papers/synergyflow/assumptions.toml`)."""
 
 OTHERS = (*BUILDERS, "resnet-18", "squeezenet-1.0", "mobilenet-v1")
 """Networks of other sets: identifiability only, never scored."""
@@ -73,3 +73,25 @@ def workload(network: str) -> Workload:
     if network in BUILDERS:
         return of_network(BUILDERS[network]())
     return of_network(zoo.load(_ZOO.get(network, network)))
+
+
+def as_workload(network: str | Workload) -> Workload:
+    """Return a workload as it is, or that of a network by name."""
+    return workload(network) if isinstance(network, str) else network
+
+
+def beside(first: str | Workload, second: str | Workload) -> Workload:
+    """Return two networks as one stream: a frame of the first and a frame of the second.
+
+    >>> len(beside("alexnet", "vgg-16")) == len(workload("alexnet")) + len(workload("vgg-16"))
+    True
+    """
+    one, other = as_workload(first), as_workload(second)
+    return Workload(
+        f"{one.network} + {other.network}",
+        tuple(f"{w.network}/{i}/{name}" for i, w in enumerate((one, other)) for name in w.names),
+        one.kinds + other.kinds,
+        np.concatenate([one.macs, other.macs]),
+        np.concatenate([one.weights, other.weights]),
+        np.concatenate([one.activations, other.activations]),
+    )
