@@ -11,13 +11,13 @@ import numpy as np
 from hetcnn.errors import HetcnnError, unknown
 from hetcnn.papers.published import number
 from hetcnn.papers.synergyflow.machine import Machine, assumptions, provisioned
-from hetcnn.papers.synergyflow.model import gain
+from hetcnn.papers.synergyflow.model import gain, parts
 from hetcnn.papers.synergyflow.workload import Workload, workload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CALIBRATED_ON", "SIDES", "calibrate", "calibrated", "nominal", "provisions", "ridge"]
+__all__ = ["CALIBRATED_ON", "SIDES", "at_batch", "calibrate", "calibrated", "nominal", "provisions", "ridge"]
 
 CALIBRATED_ON = "alexnet"
 SIDES = ("conv-bound", "fc-bound")
@@ -34,8 +34,6 @@ def provisions(count: int = 241) -> NDArray[np.float64]:
 def ridge(machine: Machine, network: str | Workload = CALIBRATED_ON) -> float:
     """Return the kappa at which a network needs array and memory path equally long; the gain is largest there."""
     from scipy.optimize import brentq
-
-    from hetcnn.papers.synergyflow.model import parts
 
     def excess(log_kappa: float) -> float:
         conv, fc = parts(network, machine.provisioned_at(float(np.exp(log_kappa))))
