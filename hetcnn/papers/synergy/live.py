@@ -361,7 +361,7 @@ def _homes(system: System) -> list[str]:
 
 
 def _trace(system: System, record: Record) -> xr.Dataset:
-    """Return the jobs of a run as `Schedule.tasks` has them."""
+    """Return the jobs of a run as `Schedule.tasks` has them; attribute makespan in seconds."""
     import xarray as xr
 
     engines = np.array([e.name for e in system.engines])
@@ -375,4 +375,4 @@ def _trace(system: System, record: Record) -> xr.Dataset:
         "start": variable("task", [t.start for t in tasks], "s", "start"),
         "finish": variable("task", [t.finish for t in tasks], "s", "finish"),
     }
-    return xr.Dataset(columns)
+    return xr.Dataset(columns, attrs={"makespan": record.makespan})

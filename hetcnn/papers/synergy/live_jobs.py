@@ -126,7 +126,8 @@ def _check_chain(network: Network, layers: Sequence[Layer], given: str, output: 
             raise HetcnnError(f"network '{network.name}': layer '{layer.name}' {why}; expected a chain of convolutions")
         known = known - {given} | {t.name for t in layer.outputs}
     if output not in known:
-        raise HetcnnError(f"network '{network.name}': '{output}' is not of '{layers[0].name}'; expected a chain")
+        where = f"past the convolution '{layers[0].name}'"
+        raise HetcnnError(f"network '{network.name}': reads '{output}' {where}; expected a chain of convolutions")
 
 
 def _stage(layer: Layer, constants: Mapping[str, Array], tile: int, software: Sequence[Step], output: str) -> Stage:
