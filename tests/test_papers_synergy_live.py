@@ -20,7 +20,7 @@ from hetcnn.errors import HetcnnError
 from hetcnn.kernels import interpreter
 from hetcnn.papers.synergy import live, networks
 from hetcnn.papers.synergy.live_jobs import Stage, cut, step_by_step, whole
-from hetcnn.papers.synergy.live_threads import run, wait_until
+from hetcnn.papers.synergy.live_threads import _Machine, run, wait_until
 from hetcnn.random_weights import with_random_weights
 from hetcnn.simulate import Cluster, Engine, Layer, Path, Stealing, System, simulate
 
@@ -199,6 +199,41 @@ def _order_of(record, system):
     names = [e.name for e in system.engines], [layer.name for layer in system.layers]
     rows = sorted((names[0][t.engine], t.start, names[1][t.layer], t.frame) for t in record.tasks)
     return [(e, layer, f) for e, _, layer, f in rows]
+
+
+def _idle_machine(small, engines, homes, **stealing):
+    """A machine whose threads do not run yet."""
+    stages = cut(small, 64)
+    clusters = tuple(Cluster(f"C{i}", (Engine(f"e{i}", time=1.0),)) for i in range(engines))
+    layers = tuple(Layer(s.name, jobs=len(s.tiles), cluster=c) for s, c in zip(stages, homes, strict=True))
+    system = System(clusters, layers, stealing=Stealing(**stealing) if stealing else None)
+    return _Machine(system, stages, _images(small, 1), [whole] * engines, True)
+
+
+def test_queues_are_first_in_first_out(small):
+    machine = _idle_machine(small, 1, ("C0", "C0"))
+    machine.push(1, 0, None)
+    machine.push(0, 0, None)
+    job, got = machine.inbox[0].get_nowait(), []
+    while job is not None:
+        got.append((job.layer, job.tile))
+        job = machine.finished(0, job)
+    assert got == [(layer, tile) for layer in (1, 0) for tile in range(len(machine.stages[layer].tiles))]
+    assert machine.free == [True]
+
+
+def test_the_thief_serves_the_idle_book_in_order(small):
+    machine = _idle_machine(small, 3, ("C1", "C1"), amount=1)
+    assert [len(s.tiles) for s in machine.stages] == [2, 1]  # one job for the cluster's engine, one to steal
+    machine.book = [2, 1, 0]
+    machine.push(0, 0, None)
+    thief = threading.Thread(target=machine.thief, args=(0,))
+    thief.start()
+    assert machine.inbox[2].get(timeout=5).tile == 1
+    machine.close()
+    thief.join(timeout=5)
+    assert machine.book == [0]
+    assert [row[1:] for row in machine.record.steals] == [(2, 1, 1)]
 
 
 def test_what_fails_in_a_job_is_raised_and_no_thread_stays(small):
