@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hetcnn.plots.bands import bands
     from hetcnn.plots.compare import bars, parity
     from hetcnn.plots.curves import lines, surface
     from hetcnn.plots.rooflines import roofline, roofline_plot
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "COLOUR": "style",
+    "bands": "bands",
     "bars": "compare",
     "context": "style",
     "errors": "shares",
@@ -37,6 +39,7 @@ _SUBMODULES = frozenset({*_HOME.values(), "colours", "labels", "points", "publis
 
 __all__ = [
     "COLOUR",
+    "bands",
     "bars",
     "context",
     "errors",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from hetcnn import data, platform
 from hetcnn.errors import HetcnnError, unknown
 from hetcnn.platform import Device, Platform
 
-__all__ = ["BOARD", "Constants", "Range", "box", "constants", "nominal"]
+__all__ = ["BOARD", "Constants", "Range", "box", "constants", "nominal", "sampled"]
 
 BOARD = "tx2-cyclone10gx"
 Value = float | NDArray[np.float64]
@@ -69,7 +68,7 @@ class Constants:
     @property
     def peak(self) -> Value:
         """The GPU's peak in ops/s at its precision."""
-        return self.gpu_peak * 4.0 / self.word
+        return np.asarray(self.gpu_peak, np.float64) * 4.0 / np.asarray(self.word)
 
     @property
     def bits(self) -> Value:
@@ -206,15 +205,16 @@ def box(board: str = BOARD) -> tuple[Range, ...]:
         if a.path in field_of
     ]
     theirs = [
-        Range(a["name"], a["title"], float(a["nominal"]), *map(float, a["range"]), a["why"]) for a in _declared()
+        Range(a["name"], a["title"], float(a["nominal"]), float(a["range"][0]), float(a["range"][1]), a["why"])
+        for a in _declared()
     ]
     return (*ours, *theirs)
 
 
-def sampled(unit: NDArray[np.float64], ranges: Mapping[int, Range] | tuple[Range, ...]) -> dict[str, Value]:
+def sampled(unit: NDArray[np.float64], ranges: tuple[Range, ...]) -> dict[str, Value]:
     """Return the values of points of the unit cube (points, ranges), each as an array (points, 1)."""
     found: dict[str, Value] = {}
-    for i, r in enumerate(ranges.values() if isinstance(ranges, Mapping) else ranges):
+    for i, r in enumerate(ranges):
         u = unit[:, i : i + 1]
         spread = r.low * (r.high / r.low) ** u if r.logarithmic else r.low + (r.high - r.low) * u
         found[r.name] = spread

@@ -15,10 +15,13 @@ from hetcnn import zoo
 from hetcnn.errors import HetcnnError
 from hetcnn.network import Layer, Network, Tensor
 
-__all__ = ["MODULES", "NETWORKS", "Module", "Node", "modules", "of_paper"]
+__all__ = ["MODULES", "NAMES", "NETWORKS", "Module", "Node", "modules", "of_paper"]
 
 NETWORKS = {"squeezenet": "squeezenet-1.0", "mobilenetv2": "mobilenet-v2", "shufflenetv2": "shufflenet-v2"}
 """The paper's networks and their names in the zoo."""
+
+NAMES = {"squeezenet": "SqueezeNet", "mobilenetv2": "MobileNetV2", "shufflenetv2": "ShuffleNetV2"}
+"""Their names as one writes them."""
 
 MODULES = {"squeezenet": "fire module", "mobilenetv2": "bottleneck", "shufflenetv2": "unit"}
 """What a module of each network is called."""
@@ -28,8 +31,8 @@ MODULES = {"squeezenet": "fire module", "mobilenetv2": "bottleneck", "shufflenet
 class Node:
     """One layer of a module: sizes are elements or counts; `sources` index nodes (0 up) or inputs (-1, -2, ...).
 
-    `operands` of one filter (kernel^2 x channels it reads), `windows`: channels that need a window buffer, `pixels` and
-    `width` of the input plane, `rows`: pixels of the output plane, `riders`: elements of each fused minor layer's output.
+    `channels`: those that one filter reads; `windows`: those that need a window buffer; `pixels` and `width` of the
+    input plane; `rows`: pixels of the output plane; `riders`: elements of the output of each minor layer that rides.
     """
 
     name: str
@@ -91,8 +94,8 @@ _SIZES = ("inputs", "outputs", "macs", "weights", "kernel", "channels", "windows
 def modules(network: Network, *, by: str = "names") -> tuple[Module, ...]:
     """Return the modules of any network, in order.
 
-    `by` "names": layers whose names share the part before the last "/" of a layer with weights, such as "fire2"; "cuts":
-    the ranges between tensors that alone are alive, joined until each has three layers with weights.
+    `by` "names": layers whose names share the part before the last "/" of a layer with weights, such as "fire2";
+    "cuts": the ranges between tensors that alone are alive, joined until each has three layers with weights.
     Raises HetcnnError for another rule and for a batch above 1.
     """
     if by not in ("names", "cuts"):

@@ -18,13 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 from hetcnn import data, fit
 
 __all__ = [
-    "LAW",
     "Cost",
     "Law",
     "Report",
     "adder_alms",
     "cost",
     "fitted",
+    "fitted_law",
     "held_out",
     "m20k_of_report",
     "multiplier_alms",
@@ -261,7 +261,7 @@ def fitted(groups: tuple[str, ...] | None = None) -> tuple[Law, fit.Fit]:
     return law, both
 
 
-def LAW() -> Law:
+def fitted_law() -> Law:
     """Return the law fitted on all rows."""
     return fitted()[0]
 
@@ -274,7 +274,7 @@ def held_out() -> dict[str, Cost]:
     def train(kept: Sequence[str]) -> Law:
         return fitted(tuple(kept))[0]
 
-    found = {}
+    found: dict[str, Cost] = {}
     for left in groups:
         law = train([g for g in groups if g != left])
         found |= {r.row: r.cost(law, lines_in_logic=r.m20k == 0) for r in reports() if r.group == left}
@@ -287,4 +287,4 @@ def m20k_of_report(row: str) -> int:
     chosen = [by_name[row]]
     if row.startswith("lenet-conv2"):
         chosen.append(by_name["lenet-conv1-8b"])
-    return round(sum(float(r.cost(LAW()).m20k) for r in chosen))
+    return round(sum(float(r.cost(fitted_law()).m20k) for r in chosen))

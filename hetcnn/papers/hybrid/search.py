@@ -1,7 +1,7 @@
 """Which part of a module goes to the FPGA: every choice timed at once, the best kept; exact by enumeration.
 
-A choice gives each layer with weights the share of its filters that is mapped to hardware. GPU kernels run one after the
-other; the FPGA's layers are a pipeline of pixels beside them; the link carries one transfer a direction at a time.
+A choice gives each layer with weights the share of its filters that is mapped to hardware. GPU kernels run one after
+the other; the FPGA's layers are a pipeline of pixels beside them; the link carries one transfer a direction at a time.
 Times and energies are arrays (design points, choices): one call covers a box of assumptions.
 """
 
@@ -38,8 +38,8 @@ OBJECTIVES = ("energy", "latency", "product")
 class Options:
     """All choices of one module: `shares` (choices, layers with weights), the rest (design points, choices).
 
-    energy and latency are infinite where the FPGA's resources do not suffice. `gpu_energy` and `gpu_latency` are those of
-    the GPU alone, without an FPGA, (design points,).
+    energy and latency are infinite where the FPGA's resources do not suffice. `gpu_energy` and `gpu_latency` are those
+    of the GPU alone, without an FPGA, (design points,).
     """
 
     module: Module
@@ -79,8 +79,8 @@ class Options:
 def gpu_seconds(node: Node, share: Array, c: Constants) -> tuple[Array, Array]:
     """Return (working, launching) seconds of a layer of which the GPU computes `share` of the filters.
 
-    working = max(ops / (peak x efficiency x tile use), bytes / (bandwidth x its share)); launching: once a kernel. Minor
-    layers that nothing fuses are kernels of their own, in the proportion that `fusion` leaves.
+    working = max(ops / (peak x efficiency x tile use), bytes / (bandwidth x its share)); launching: once a kernel.
+    Minor layers that nothing fuses are kernels of their own, in the proportion that `fusion` leaves.
     """
     word, rate = c.word, c.bandwidth * c.gpu_memory
     read = node.inputs * (share if node.kind == "dw" else 1.0)
@@ -114,7 +114,7 @@ def fpga_seconds(node: Node, c: Constants) -> tuple[Array, Array]:
 def layer_cost(node: Node, share: Array, c: Constants) -> resources.Cost:
     """Return the resources of the share of a layer's filters that the FPGA holds."""
     return resources.cost(
-        resources.LAW(),
+        resources.fitted_law(),
         kernel=node.kernel,
         channels=node.channels,
         filters=node.filters * np.asarray(share),
@@ -162,7 +162,10 @@ def options(module: Module, c: Constants | None = None, shares: tuple[float, ...
     run = _Run(module, chosen[kept], given)
     latency, busy = run.schedule()
     toggling = sum(
-        (_pick(cost.alms, kept) * fpga_seconds(module.nodes[i], given)[0] for cost, i in zip(costs, module.major, strict=True)),
+        (
+            _pick(cost.alms, kept) * fpga_seconds(module.nodes[i], given)[0]
+            for cost, i in zip(costs, module.major, strict=True)
+        ),
         np.zeros(1),
     )
     host = given.host_static * latency + given.gpu_dynamic * busy
@@ -241,7 +244,7 @@ class _Run:
             self._return(i, node.outputs)
         end = self.gpu_free
         for source in self.module.outputs:
-            end = np.maximum(end, self.back.get(source, self.zero))
+            end = np.maximum(end, self._at(self.back, source))
         working, launching = self._tail()
         self.busy = self.busy + working + self.c.launch_power * launching
         return np.asarray(end + working + launching), np.asarray(self.busy)
@@ -252,6 +255,9 @@ class _Run:
         rate = self.c.bandwidth * self.c.gpu_memory
         working = left * sum(self.module.tail) * 2 * self.c.word / rate
         return working, left * len(self.module.tail) * self.c.gpu_launch
+
+    def _at(self, times: dict[int, Array], source: int) -> Array:
+        return times.get(source, self.zero)
 
     def _of(self, source: int) -> Array:
         """The share of a source's channels that the FPGA makes; the module's inputs are all on the host."""
@@ -265,8 +271,8 @@ class _Run:
         active = share > 0
         ready = self.zero
         for source in node.sources:
-            ready = np.maximum(ready, self.on_host.get(source, self.zero))
-            ready = np.maximum(ready, self.back.get(source, self.zero))
+            ready = np.maximum(ready, self._at(self.on_host, source))
+            ready = np.maximum(ready, self._at(self.back, source))
         working, launching = gpu_seconds(node, share, self.c)
         end = np.maximum(ready, self.gpu_free) + working + launching
         self.on_host[i] = np.where(active, end, 0.0)
@@ -295,6 +301,8 @@ class _Run:
             theirs = self.share[i]
             wanted = np.maximum(theirs - own, 0.0) if node.kind == "dw" else np.where(theirs > 0, 1 - own, 0.0)
             need = np.maximum(need, wanted)
+        if not need.any():
+            return
         start = np.maximum(self.on_host[source], self.in_free)
         first, last = self._transfer(start, start, need * elements)
         self.sent[source] = np.where(need > 0, first, 0.0), np.where(need > 0, last, 0.0)
@@ -310,6 +318,8 @@ class _Run:
             theirs = self.share[k]
             wanted = np.maximum(own - theirs, 0.0) if node.kind == "dw" else np.where(theirs < 1, own, 0.0)
             need = np.maximum(need, wanted)
+        if not need.any():
+            return
         first, last = self.stream[i]
         begin = self.c.overlap * first + (1 - self.c.overlap) * last
         _, end = self._transfer(np.maximum(begin, self.out_free), last, need * elements)
@@ -322,7 +332,7 @@ class _Run:
         A conversion between the number formats, where it is a kernel of its own, adds its time and the GPU's work.
         """
         c = self.c
-        some = np.asarray(elements) > 0
+        some = elements > 0
         convert = c.cast * elements * (c.word + c.fpga_word) / (c.bandwidth * c.gpu_memory)
         launch = np.where(some, c.cast * c.gpu_launch, 0.0)
         self.busy = self.busy + convert + c.launch_power * launch

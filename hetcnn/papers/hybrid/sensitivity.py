@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from hetcnn.papers.hybrid.constants import Constants, box, nominal, sampled
-from hetcnn.papers.hybrid.modules import NETWORKS, Module, of_paper
+from hetcnn.papers.hybrid.modules import NAMES, NETWORKS, Module, of_paper
 from hetcnn.papers.hybrid.search import options
 from hetcnn.papers.hybrid.tables import published_range, reduction
 from hetcnn.papers.results import variable
 
-__all__ = ["RESULTS", "band", "box_reductions", "sensitivity", "sobol"]
+__all__ = ["RESULTS", "band", "box_reductions", "sensitivity", "sobol", "word_length"]
 
 FloatArray = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ _AT_ONCE = 64
 
 
 def _names() -> list[str]:
-    return [f"{network} {measure}" for network, measure in RESULTS]
+    return [f"{NAMES[network]} {measure}" for network, measure in RESULTS]
 
 
 def box_reductions(unit: FloatArray) -> FloatArray:
@@ -70,7 +70,7 @@ def _best_of(module: Module, c: Constants) -> FloatArray:
 
 
 @cache
-def band(points: int = 1024, seed: int = 0) -> xr.Dataset:
+def band(points: int = 512, seed: int = 0) -> xr.Dataset:
     """Return the six reductions over the box: quantiles, the share of the box that meets each range, the nominal point.
 
     A scrambled Sobol sequence, uniform in each range, in its logarithm where the range spans a factor of 5 or more.
@@ -104,8 +104,8 @@ def _together(met: NDArray[np.bool_]) -> list[float]:
 
 
 @cache
-def sobol(points: int = 128, seed: int = 0) -> xr.Dataset:
-    """Return first-order and total Sobol indices of the six reductions for every assumption.
+def sobol(points: int = 64, seed: int = 0) -> xr.Dataset:
+    """Return first-order and total Sobol indices of the six reductions for every assumption, in %, the greatest first.
 
     The share of the variance that an assumption explains by itself, and with all its interactions; `points` is a power
     of two, and points x (assumptions + 2) models are evaluated. Estimates of few points may fall a little below 0.
@@ -116,16 +116,18 @@ def sobol(points: int = 128, seed: int = 0) -> xr.Dataset:
     found = sobol_indices(
         func=lambda x: box_reductions(x.T).T,
         n=points,
-        dists=[uniform()] * len(ranges),
+        dists=[cast("Any", uniform())] * len(ranges),
         rng=np.random.default_rng(seed),
     )
+    first, total = (100 * np.asarray(v).T for v in (found.first_order, found.total_order))
+    order = np.argsort(-total.max(axis=1), kind="stable")
     dims = "assumption result"
     return xr.Dataset(
         {
-            "first": variable(dims, np.asarray(found.first_order).T, "1", "first-order Sobol index"),
-            "total": variable(dims, np.asarray(found.total_order).T, "1", "total Sobol index"),
+            "first": variable(dims, first[order], "%", "share of variance, by itself"),
+            "total": variable(dims, total[order], "%", "share of variance, with interactions"),
         },
-        {"assumption": [r.name for r in ranges], "result": _names()},
+        {"assumption": [ranges[i].name for i in order], "result": _names()},
         {"title": "Which assumption matters most"},
     )
 
@@ -142,6 +144,23 @@ def sensitivity() -> xr.Dataset:
         {"reduction": variable("assumption end result", rows, "%", "reduction")},
         {"assumption": [r.name for r in ranges], "end": ["low", "high"], "result": _names()},
         {"title": "One assumption at a time"},
+    )
+
+
+@cache
+def word_length() -> xr.Dataset:
+    """Return the six reductions over the bits of the FPGA's numbers, all else nominal: what each range would need."""
+    bits = np.arange(6, 17)
+    found = [_at(nominal().changed(fpga_word=np.array([[b / 8]]))) for b in bits]
+    ends = np.array([published_range(*r) for r in RESULTS])
+    return xr.Dataset(
+        {
+            "reduction": variable("bits result", found, "%", "reduction"),
+            "published_low": variable("result", ends[:, 0], "%", "reduction, published, low end"),
+            "published_high": variable("result", ends[:, 1], "%", "reduction, published, high end"),
+        },
+        {"bits": ("bits", bits, {"units": "bit", "long_name": "bits of weights and pixels"}), "result": _names()},
+        {"title": "Reductions over the word length"},
     )
 
 

@@ -1,4 +1,4 @@
-"""One configuration for a whole network: all modules share the FPGA, since reconfiguring it takes far longer than a frame.
+"""One configuration for a whole network: all modules share the FPGA; to reconfigure it takes longer than a frame.
 
 Each module takes one of its choices; their logic must fit together. A mixed-integer program, solved by HiGHS.
 """
@@ -23,16 +23,14 @@ FloatArray = NDArray[np.float64]
 def one_configuration(network: str, objective: str = "energy") -> tuple[float, float, float, float]:
     """Return (GPU's energy, GPU's latency, hybrid's energy, hybrid's latency) of the best single configuration.
 
-    The DSP blocks, which a module by itself may use, are left out. A product is not a sum over modules: for "product" the
-    result of least energy counts.
+    The DSP blocks, which a module by itself may use, are left out. A product is not a sum over modules: for "product"
+    the result of least energy counts.
     """
     c = nominal().changed(dsp=0.0)
     found = [options(module, c) for module in of_paper(network)]
     picks = _choose(found, "latency" if objective == "latency" else "energy", c)
     gpu = [sum(float(getattr(o, k)[0]) for o in found) for k in ("gpu_energy", "gpu_latency")]
-    ours = [
-        sum(float(getattr(o, k)[0, i]) for o, i in zip(found, picks, strict=True)) for k in ("energy", "latency")
-    ]
+    ours = [sum(float(getattr(o, k)[0, i]) for o, i in zip(found, picks, strict=True)) for k in ("energy", "latency")]
     return gpu[0], gpu[1], ours[0], ours[1]
 
 
@@ -47,7 +45,8 @@ def _choose(found: list[Options], objective: str, c: Constants) -> list[int]:
     one_each = (owner == np.arange(len(found))[:, None]).astype(float)
     room = np.stack([alms / float(c.alms * c.fill), m20k / float(c.m20k)])
     rules = [LinearConstraint(one_each, 1, 1), LinearConstraint(room, ub=1.0)]
-    solved = milp(value / value.max(), integrality=np.ones(len(value)), bounds=Bounds(0, 1), constraints=rules)
+    solved = milp(value / value.max(), integrality=np.ones(len(value), np.intp), bounds=Bounds(0, 1), constraints=rules)
+    assert solved.x is not None  # all on the GPU always fits
     chosen = np.flatnonzero(solved.x > 0.5)
     return [int(kept[owner[i]][i - np.searchsorted(owner, owner[i])]) for i in chosen]
 

@@ -14,7 +14,7 @@ from hetcnn import zoo
 from hetcnn.network import Network
 from hetcnn.papers.hybrid import resources
 from hetcnn.papers.hybrid.constants import Constants, box, nominal
-from hetcnn.papers.hybrid.modules import MODULES, NETWORKS, Module, Node, modules, of_paper
+from hetcnn.papers.hybrid.modules import MODULES, NAMES, NETWORKS, Module, Node, modules, of_paper
 from hetcnn.papers.hybrid.search import OBJECTIVES, Options, best, fpga_seconds, gpu_seconds, layer_cost, options
 from hetcnn.papers.hybrid.shared import one_configuration
 from hetcnn.papers.published import published
@@ -25,6 +25,7 @@ __all__ = [
     "assumptions",
     "dhm_cost",
     "fitter_reports",
+    "module_figure",
     "module_table",
     "parameters",
     "pareto",
@@ -32,6 +33,7 @@ __all__ = [
     "published_range",
     "reduction",
     "reductions",
+    "resolution",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -45,7 +47,7 @@ READINGS = ("modules", "modules on the FPGA", "whole network", "one configuratio
 
 def fitter_reports() -> xr.Dataset:
     """Return the measured rows beside the law fitted on all of them, and beside the law fitted without the row."""
-    rows, law = resources.reports(), resources.LAW()
+    rows, law = resources.reports(), resources.fitted_law()
     costs = [r.cost(law, lines_in_logic=r.m20k == 0) for r in rows]
     left = resources.held_out()
     parts = ("scm", "moa", "window")
@@ -117,8 +119,8 @@ def dhm_cost(
     """Return one convolution as hardware and on the GPU: resources, latency, energy, over the number of filters.
 
     `image` is the side of the input plane, stride 1 and same padding. The FPGA's latency is one pixel a clock with the
-    fill of the pipeline; `_with_link` adds the transfers there and back, overlapped as the assumptions say. Its energy is
-    the FPGA's rail alone, the GPU's that of the whole module. `fits` is 1 where the device holds the layer.
+    fill of the pipeline; `_with_link` adds the transfers there and back, overlapped as the assumptions say. Its energy
+    is the FPGA's rail alone, the GPU's that of the whole module. `fits` is 1 where the device holds the layer.
 
     >>> one = dhm_cost((3,), (16,), channels=(16,), image=(56,))
     >>> round(float(one["latency_fpga"].squeeze()) * 80e6)        # 56 x 56 pixels, a line and a window, 144 operands
@@ -127,25 +129,33 @@ def dhm_cost(
     c = nominal() if given is None else given
     axes = [np.asarray(a, float) for a in (kernels, filters, channels, image)]
     shape = tuple(len(a) for a in axes)
-    names = ("alms", "registers", "m20k", "nonzero", "fits", "latency_fpga", "latency_fpga_with_link", "latency_gpu")
-    out = {n: np.full(shape, np.nan) for n in (*names, "energy_fpga", "energy_fpga_with_link", "energy_gpu")}
+    out = {name: np.full(shape, np.nan) for name in _LAYER_COLUMNS}
     for index in np.ndindex(*shape):
         k, m, ch, side = (int(a[i]) for a, i in zip(axes, index, strict=True))
         for name, value in _one_layer(_plain_conv(k, m, ch, side), c).items():
             out[name][index] = value
-    units = {"alms": "ALM", "registers": "registers", "m20k": "blocks", "nonzero": "weights", "fits": "1"}
     dims = "kernel filters channels image"
-    columns = {}
-    for name, values in out.items():
-        unit = units.get(name, "s" if name.startswith("latency") else "J")
-        columns[name] = variable(dims, values, unit, name.replace("_", " ").replace("gpu", "GPU").replace("fpga", "FPGA"))
+    columns = {name: variable(dims, values, *_LAYER_COLUMNS[name]) for name, values in out.items()}
     coords = {"kernel": list(kernels), "filters": list(filters), "channels": list(channels), "image": list(image)}
-    data = xr.Dataset(columns, coords, {"title": "Direct hardware mapping against the GPU"})
-    data["speedup"] = (dims.split(), out["latency_gpu"] / out["latency_fpga"])
-    data["speedup"].attrs = {"units": "1", "long_name": "GPU's latency over the FPGA's"}
-    data["energy_ratio"] = (dims.split(), out["energy_gpu"] / out["energy_fpga"])
-    data["energy_ratio"].attrs = {"units": "1", "long_name": "GPU's energy over the FPGA's"}
-    return data
+    return xr.Dataset(columns, coords, {"title": "Direct hardware mapping against the GPU"})
+
+
+_LAYER_COLUMNS = {
+    "alms": ("ALM", "ALMs, no DSP block used"),
+    "alms_with_dsp": ("ALM", "ALMs, DSP blocks used first"),
+    "registers": ("registers", "registers"),
+    "m20k": ("blocks", "M20K blocks"),
+    "nonzero": ("weights", "weights that need hardware"),
+    "fits": ("1", "whether the device holds the layer"),
+    "latency_fpga": ("s", "latency on the FPGA"),
+    "latency_fpga_with_link": ("s", "latency on the FPGA, with the link"),
+    "latency_gpu": ("s", "latency on the GPU"),
+    "energy_fpga": ("J", "energy of the FPGA"),
+    "energy_fpga_with_link": ("J", "energy of the FPGA, with the link"),
+    "energy_gpu": ("J", "energy of the GPU's module"),
+    "speedup": ("1", "GPU's latency over the FPGA's"),
+    "energy_ratio": ("1", "GPU's energy over the FPGA's"),
+}
 
 
 def _plain_conv(kernel: int, filters: int, channels: int, side: int) -> Node:
@@ -166,26 +176,31 @@ def _plain_conv(kernel: int, filters: int, channels: int, side: int) -> Node:
 
 def _one_layer(node: Node, c: Constants) -> dict[str, float]:
     cost = layer_cost(node, 1.0, c)
-    alms = float(cost.alms_with(c.multipliers * c.dsp))
+    with_dsp = float(cost.alms_with(c.multipliers * c.dsp))
     working, launching = (float(t) for t in gpu_seconds(node, 1.0, c))
     pixels, fill = (float(t) for t in fpga_seconds(node, c))
     whole = Module("layer", "", (node,), (node.inputs,), (0,))
     free = options(whole, c.changed(alms=np.inf, m20k=np.inf), (0.0, 1.0))
-    dynamic = float(c.fpga_dynamic) * pixels * alms / float(c.alms)
-    with_link = float(free.latency[0, -1])
+    dynamic = float(c.fpga_dynamic) * pixels * float(cost.alms) / float(c.alms)
+    alone, with_link = pixels + fill, float(free.latency[0, -1])
+    energy = float(c.fpga_static) * alone + dynamic
     gpu = working + launching
+    gpu_energy = float(c.host_static) * gpu + float(c.gpu_dynamic) * (working + float(c.launch_power) * launching)
     return {
-        "alms": alms,
+        "alms": float(cost.alms),
+        "alms_with_dsp": with_dsp,
         "registers": float(cost.registers),
         "m20k": float(cost.m20k),
         "nonzero": float(cost.nonzero),
-        "fits": float(alms <= float(c.alms * c.fill) and float(cost.m20k) <= float(c.m20k)),
-        "latency_fpga": pixels + fill,
+        "fits": float(with_dsp <= float(c.alms * c.fill) and float(cost.m20k) <= float(c.m20k)),
+        "latency_fpga": alone,
         "latency_fpga_with_link": with_link,
         "latency_gpu": gpu,
-        "energy_fpga": float(c.fpga_static) * (pixels + fill) + dynamic,
+        "energy_fpga": energy,
         "energy_fpga_with_link": float(c.fpga_static) * with_link + dynamic,
-        "energy_gpu": float(c.host_static) * gpu + float(c.gpu_dynamic) * (working + float(c.launch_power) * launching),
+        "energy_gpu": gpu_energy,
+        "speedup": gpu / alone,
+        "energy_ratio": gpu_energy / energy,
     }
 
 
@@ -251,6 +266,19 @@ def partition_table(
     rows = [_row(m, objective, given) for m in chosen]
     columns = {k: variable("module", [r[k] for r in rows], *labels) for k, labels in _COLUMNS.items() if k != "name"}
     return xr.Dataset(columns, {"module": [m.name for m in chosen]}, {"title": f"{graph.name}: {objective} least"})
+
+
+def module_figure(network: str, objective: str = "product") -> xr.Dataset:
+    """Return energy and latency of the modules of one of the paper's networks, on the GPU alone and on the hybrid."""
+    rows = [_row(m, objective, None) for m in of_paper(network)]
+    systems = {"GPU alone": "gpu", "hybrid": "hybrid"}
+    found = {k: [[r[f"{s}_{k}"] for s in systems.values()] for r in rows] for k in ("energy", "latency")}
+    units = {"energy": "J", "latency": "s"}
+    return xr.Dataset(
+        {k: variable("module system", v, units[k], f"{k} of a module") for k, v in found.items()},
+        {"module": [r["name"] for r in rows], "system": list(systems)},
+        {"title": f"{NAMES[network]}: modules"},
+    )
 
 
 @cache
@@ -328,6 +356,33 @@ def reductions() -> xr.Dataset:
         {"network": list(NETWORKS), "reading": list(READINGS), "objective": list(OBJECTIVES)},
         {"title": "Abstract: reduction by the hybrid"},
     )
+
+
+@cache
+def resolution() -> xr.Dataset:
+    """Return the reductions as the search tries finer shares of a layer's filters: how exact its grid is."""
+    grids = {"default": (None, None), "sixteenths": (_steps(16), _steps(4))}
+    found = np.zeros((len(NETWORKS), len(grids), 2))
+    for a, network in enumerate(NETWORKS):
+        for b, (few, many) in enumerate(grids.values()):
+            sums = np.zeros(4)
+            for module in of_paper(network):
+                o = options(module, shares=few if len(module.major) <= 3 else many)
+                i = int(o.best()[0])
+                sums += [o.gpu_energy[0], o.gpu_latency[0], o.energy[0, i], o.latency[0, i]]
+            found[a, b] = 100 * (1 - sums[2:] / sums[:2])
+    return xr.Dataset(
+        {
+            "energy": variable("network shares", found[..., 0], "%", "energy reduction"),
+            "latency": variable("network shares", found[..., 1], "%", "latency reduction"),
+        },
+        {"network": list(NETWORKS), "shares": list(grids)},
+        {"title": "Resolution of the search"},
+    )
+
+
+def _steps(count: int) -> tuple[float, ...]:
+    return tuple(i / count for i in range(count + 1))
 
 
 def pareto() -> xr.Dataset:
