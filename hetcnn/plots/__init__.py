@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hetcnn.plots.bands import bands
     from hetcnn.plots.compare import bars, parity
     from hetcnn.plots.curves import lines, surface
+    from hetcnn.plots.ranges import bands
     from hetcnn.plots.rooflines import roofline, roofline_plot
     from hetcnn.plots.schedule import gantt
     from hetcnn.plots.shares import errors, stacked
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "COLOUR": "style",
-    "bands": "bands",
+    "bands": "ranges",
     "bars": "compare",
     "context": "style",
     "errors": "shares",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from hetcnn.papers.hybrid.constants import Constants, nominal
-from hetcnn.papers.hybrid.modules import NAMES, NETWORKS, Module, of_paper
+from hetcnn.papers.hybrid.graph import NAMES, NETWORKS, Module, of_paper
+from hetcnn.papers.hybrid.machine import Constants, nominal
 from hetcnn.papers.hybrid.search import OBJECTIVES, Options, options
 from hetcnn.plots.colours import COLOUR, INK, PALETTE
 from hetcnn.plots.style import new_axes, styled

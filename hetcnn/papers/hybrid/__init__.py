@@ -1,17 +1,16 @@
 """FPGA-GPU hybrid with direct hardware mapping (Carballo-Hernandez et al., arXiv 2102.01343, 2021).
 
-`resources`: what a layer costs as hardware, fitted on fitter reports. `constants`: board file and assumptions, and the
-box of their ranges. `modules`: any network as small graphs. `search`: every choice of a module timed, the best kept.
-`shared`: one configuration for a whole network. `tables`: results. `sensitivity`: the band over the box, Sobol indices.
+`resources`: what a layer costs as hardware, fitted on fitter reports. `machine`: board file and assumptions, and the
+box of their ranges. `graph`: any network as small graphs. `search`: every choice of a module timed, the best kept.
+`shared`: one configuration for a whole network. `tables`: results. `uncertainty`: the band over the box, Sobol indices.
 """
 
 from __future__ import annotations
 
 from hetcnn.papers.hybrid.claims import CLAIMS
-from hetcnn.papers.hybrid.constants import constants
 from hetcnn.papers.hybrid.exercises import EXERCISES
-from hetcnn.papers.hybrid.modules import NETWORKS, modules
-from hetcnn.papers.hybrid.sensitivity import band, sensitivity, sobol, word_length
+from hetcnn.papers.hybrid.graph import NETWORKS, modules
+from hetcnn.papers.hybrid.machine import constants
 from hetcnn.papers.hybrid.tables import (
     assumptions,
     dhm_cost,
@@ -24,6 +23,7 @@ from hetcnn.papers.hybrid.tables import (
     reductions,
     resolution,
 )
+from hetcnn.papers.hybrid.uncertainty import band, sensitivity, sobol, word_length
 
 TITLE = (
     "Carballo-Hernandez, Pelcat, Berry: Why is FPGA-GPU Heterogeneity the Best Option for Embedded Deep Neural "

@@ -7,7 +7,7 @@ from functools import partial
 
 from hetcnn.papers import Value
 from hetcnn.papers.hybrid import resources
-from hetcnn.papers.hybrid.modules import NETWORKS
+from hetcnn.papers.hybrid.graph import NETWORKS
 from hetcnn.papers.hybrid.tables import reduction
 
 __all__ = ["CLAIMS"]

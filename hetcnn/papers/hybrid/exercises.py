@@ -8,8 +8,8 @@ import numpy as np
 
 from hetcnn.papers.exercises import Exercise
 from hetcnn.papers.hybrid import resources
-from hetcnn.papers.hybrid.constants import nominal
-from hetcnn.papers.hybrid.modules import of_paper
+from hetcnn.papers.hybrid.graph import of_paper
+from hetcnn.papers.hybrid.machine import nominal
 from hetcnn.papers.hybrid.search import best
 
 __all__ = ["EXERCISES"]

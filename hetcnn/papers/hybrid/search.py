@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from hetcnn.errors import HetcnnError, unknown
 from hetcnn.papers.hybrid import resources
-from hetcnn.papers.hybrid.constants import Constants, nominal
-from hetcnn.papers.hybrid.modules import Module, Node
+from hetcnn.papers.hybrid.graph import Module, Node
+from hetcnn.papers.hybrid.machine import Constants, nominal
 
 __all__ = ["COARSE", "OBJECTIVES", "SHARES", "Options", "best", "fpga_seconds", "gpu_seconds", "options", "shares_of"]
 
@@ -149,7 +149,7 @@ def options(module: Module, c: Constants | None = None, shares: tuple[float, ...
 
     `shares` of filters to try: `SHARES`, or `COARSE` above three layers with weights, unless given; 0 must be one.
 
-    >>> from hetcnn.papers.hybrid.modules import of_paper
+    >>> from hetcnn.papers.hybrid.graph import of_paper
     >>> fire = options(of_paper("squeezenet")[0])
     >>> bool(fire.latency[0, 0] == fire.gpu_latency[0])           # all on the GPU
     True

@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hetcnn.papers.hybrid.constants import Constants, nominal
-from hetcnn.papers.hybrid.modules import of_paper
+from hetcnn.papers.hybrid.graph import of_paper
+from hetcnn.papers.hybrid.machine import Constants, nominal
 from hetcnn.papers.hybrid.search import Options, options
 
 __all__ = ["one_configuration"]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from hetcnn import zoo
 from hetcnn.network import Network
 from hetcnn.papers.hybrid import resources
-from hetcnn.papers.hybrid.constants import Constants, box, nominal
-from hetcnn.papers.hybrid.modules import MODULES, NAMES, NETWORKS, Module, Node, modules, of_paper
+from hetcnn.papers.hybrid.graph import MODULES, NAMES, NETWORKS, Module, Node, modules, of_paper
+from hetcnn.papers.hybrid.machine import Constants, box, nominal
 from hetcnn.papers.hybrid.search import OBJECTIVES, Options, best, fpga_seconds, gpu_seconds, layer_cost, options
 from hetcnn.papers.hybrid.shared import one_configuration
 from hetcnn.papers.published import published

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hetcnn.papers.hybrid.constants import Constants, box, nominal, sampled
-from hetcnn.papers.hybrid.modules import NAMES, NETWORKS, Module, of_paper
+from hetcnn.papers.hybrid.graph import NAMES, NETWORKS, Module, of_paper
+from hetcnn.papers.hybrid.machine import Constants, box, nominal, sampled
 from hetcnn.papers.hybrid.search import options
 from hetcnn.papers.hybrid.tables import published_range, reduction
 from hetcnn.papers.results import variable

@@ -68,12 +68,12 @@ class Constants:
     @property
     def peak(self) -> Value:
         """The GPU's peak in ops/s at its precision."""
-        return np.asarray(self.gpu_peak, np.float64) * 4.0 / np.asarray(self.word)
+        return np.asarray(4.0 * self.gpu_peak / self.word, np.float64)
 
     @property
     def bits(self) -> Value:
         """Bits of an element on the FPGA."""
-        return np.rint(8 * np.asarray(self.fpga_word))
+        return np.asarray(np.rint(8 * np.asarray(self.fpga_word)), np.float64)
 
     @property
     def set_up(self) -> Value:
