@@ -12,7 +12,7 @@ import pytest
 from hetcnn import HetcnnError, platform, zoo
 from hetcnn.papers import hybrid
 from hetcnn.papers.hybrid import claims as claims_of
-from hetcnn.papers.hybrid import graph, machine, resources, search, shared, tables, uncertainty
+from hetcnn.papers.hybrid import graph, machine, resources, schedule, search, shared, tables, uncertainty
 from hetcnn.repro import claims, scorecard
 
 NETWORKS = tuple(graph.NETWORKS)
@@ -153,7 +153,7 @@ def test_a_depthwise_layer_has_a_window_for_each_channel():
 def test_gpu_time_by_hand():
     """fire2's 3x3 layer: 54 x 54 pixels in 23 tiles of 128, 64 filters in two of 32."""
     node = module("squeezenet", "fire2").nodes[2]
-    working, launching = search.gpu_seconds(node, 1.0, NOMINAL)
+    working, launching = schedule.gpu_seconds(node, 1.0, NOMINAL)
     use = 54 * 54 / (23 * 128)
     by_hand = 2 * 54 * 54 * 144 * 64 / (256 * 2 * 1.3e9 * 0.35 * use)
     assert float(working) == pytest.approx(by_hand)
@@ -162,20 +162,20 @@ def test_gpu_time_by_hand():
     dw = module("mobilenetv2", "block3").nodes[1]
     memory = (2 * 56 * 56 * 144 + 9 * 144) * 4 / (0.7 * 58.4e9)
     compute = 2 * 9 * 56 * 56 * 144 / (256 * 2 * 1.3e9 * 0.08)
-    assert float(search.gpu_seconds(dw, 1.0, NOMINAL)[0]) == pytest.approx(max(memory, compute))
+    assert float(schedule.gpu_seconds(dw, 1.0, NOMINAL)[0]) == pytest.approx(max(memory, compute))
 
 
 def test_half_precision_halves_bytes_and_doubles_the_rate():
     half = NOMINAL.changed(gpu_word=2.0)
     for node in module("mobilenetv2", "block3").nodes:
-        full, less = (search.gpu_seconds(node, 1.0, c)[0] for c in (NOMINAL, half))
+        full, less = (schedule.gpu_seconds(node, 1.0, c)[0] for c in (NOMINAL, half))
         assert float(less) == pytest.approx(float(full) / 2)
 
 
 def test_what_is_not_fused_is_a_kernel_of_its_own():
     node = module("mobilenetv2", "block3").nodes[0]  # batch norm and ReLU6 ride on the expansion
     eager = NOMINAL.changed(fusion=0.0)
-    (work, launch), (more, launches) = (search.gpu_seconds(node, 1.0, c) for c in (NOMINAL, eager))
+    (work, launch), (more, launches) = (schedule.gpu_seconds(node, 1.0, c) for c in (NOMINAL, eager))
     assert float(launches) == pytest.approx(3 * float(launch))
     assert float(more - work) == pytest.approx(2 * 2 * 56 * 56 * 144 * 4 / (0.7 * 58.4e9))
 
@@ -191,7 +191,7 @@ def test_a_module_on_the_fpga_by_hand():
     latency = last + 0.0  # the way back overlaps: its first pixel left long before
     back = 15e-6 + fill + 15e-6 + pixels * 16 / 1.8e9
     assert float(found.latency[0, i]) == pytest.approx(max(latency, back))
-    alms = sum(float(search.layer_cost(n, 1.0, NOMINAL).alms) for n in module("mobilenetv2", "block1").nodes)
+    alms = sum(float(search.layer_cost(n, NOMINAL).alms) for n in module("mobilenetv2", "block1").nodes)
     joules = (0.228 + 1.3 + 0.99 + 0.5) * float(found.latency[0, i]) + 1.0 * alms / 80330 * pixels / 80e6
     assert float(found.energy[0, i]) == pytest.approx(joules)
 
@@ -209,7 +209,7 @@ def test_whole_buffers_add_up_where_nothing_overlaps():
 def test_gpu_alone_is_its_kernels_one_after_the_other(network):
     for m in graph.of_paper(network):
         found = search.options(m)
-        parts = [search.gpu_seconds(n, 1.0, NOMINAL) for n in m.nodes]
+        parts = [schedule.gpu_seconds(n, 1.0, NOMINAL) for n in m.nodes]
         seconds = sum(float(work) + float(launch) for work, launch in parts)
         assert float(found.gpu_latency[0]) == pytest.approx(seconds)
         assert float(found.gpu_energy[0]) == pytest.approx((0.228 + 1.3 + 0.99 + 4.0) * seconds)
@@ -247,7 +247,7 @@ class Events:
                 waits = [self.event["host"][s] for s in node.sources if s < 0 or self.share[s] < 1]
                 waits += [self.event["back"][s] for s in node.sources if self.back(s) > 0]
                 yield self.env.all_of(waits)
-                work, launch = search.gpu_seconds(node, 1 - self.share[i], self.c)
+                work, launch = schedule.gpu_seconds(node, 1 - self.share[i], self.c)
                 yield self.env.timeout(float(work) + float(launch))
                 self.end = max(self.end, self.env.now)
             self.event["host"][i].succeed()
@@ -293,7 +293,7 @@ class Events:
         node = self.m.nodes[i]
         if not self.share[i]:
             return
-        pixels, fill = (float(t) for t in search.fpga_seconds(node, self.c))
+        pixels, fill = (float(t) for t in schedule.fpga_seconds(node, self.c))
         here = [s for s in node.sources if s >= 0 and self.share[s]]
         sent = [self.event["sent"][s] for s in node.sources if self.need(s) > 0]
         yield self.env.all_of([*sent, *(self.event["first"][s] for s in here)])

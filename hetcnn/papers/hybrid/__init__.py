@@ -1,8 +1,9 @@
 """FPGA-GPU hybrid with direct hardware mapping (Carballo-Hernandez et al., arXiv 2102.01343, 2021).
 
 `resources`: what a layer costs as hardware, fitted on fitter reports. `machine`: board file and assumptions, and the
-box of their ranges. `graph`: any network as small graphs. `search`: every choice of a module timed, the best kept.
-`shared`: one configuration for a whole network. `tables`: results. `uncertainty`: the band over the box, Sobol indices.
+box of their ranges. `graph`: any network as small graphs. `schedule`: the engines' times, every choice of a module at
+once. `search`: the best choice. `shared`: one configuration for a whole network. `tables`: results. `uncertainty`: the
+band over the box, Sobol indices.
 """
 
 from __future__ import annotations

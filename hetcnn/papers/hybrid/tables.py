@@ -15,7 +15,8 @@ from hetcnn.network import Network
 from hetcnn.papers.hybrid import resources
 from hetcnn.papers.hybrid.graph import MODULES, NAMES, NETWORKS, Module, Node, modules, of_paper
 from hetcnn.papers.hybrid.machine import Constants, box, nominal
-from hetcnn.papers.hybrid.search import OBJECTIVES, Options, best, fpga_seconds, gpu_seconds, layer_cost, options
+from hetcnn.papers.hybrid.schedule import fpga_seconds, gpu_seconds
+from hetcnn.papers.hybrid.search import OBJECTIVES, Options, best, layer_cost, options
 from hetcnn.papers.hybrid.shared import one_configuration
 from hetcnn.papers.published import published
 from hetcnn.papers.results import variable
@@ -175,7 +176,7 @@ def _plain_conv(kernel: int, filters: int, channels: int, side: int) -> Node:
 
 
 def _one_layer(node: Node, c: Constants) -> dict[str, float]:
-    cost = layer_cost(node, 1.0, c)
+    cost = layer_cost(node, c)
     with_dsp = float(cost.alms_with(c.multipliers * c.dsp))
     working, launching = (float(t) for t in gpu_seconds(node, 1.0, c))
     pixels, fill = (float(t) for t in fpga_seconds(node, c))
