@@ -23,8 +23,8 @@ __all__ = ["COARSE", "OBJECTIVES", "SHARES", "Options", "best", "layer_cost", "o
 
 FloatArray = NDArray[np.float64]
 
-SHARES = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
-"""Shares of a layer's filters on the FPGA that are tried."""
+SHARES = (0.0, 0.0625, 0.125, 0.1875, 0.25, 0.5, 0.75, 1.0)
+"""Shares of a layer's filters on the FPGA that are tried: fine where a large layer fits only in part."""
 
 COARSE = (0.0, 0.25, 0.5, 1.0)
 """Those of a module with more than three layers with weights."""

@@ -332,6 +332,13 @@ def reduction(network: str, objective: str = "product", reading: str = "modules"
     return 100 * (1 - energy / gpu_energy), 100 * (1 - latency / gpu_latency)
 
 
+def _span(network: str, objective: str) -> tuple[list[float], list[float]]:
+    """The least and the greatest reduction of (energy, latency) over the modules."""
+    rows = [_row(m, objective, None) for m in of_paper(network)]
+    columns = [[r[k] for r in rows] for k in ("energy_reduction", "latency_reduction")]
+    return [min(c) for c in columns], [max(c) for c in columns]
+
+
 def published_range(network: str, measure: str) -> tuple[float, float]:
     """Return the abstract's range of one reduction in %, both ends alike for a single number."""
     value = published("hybrid")[f"{network}.{measure}"]
@@ -343,6 +350,7 @@ def reductions() -> xr.Dataset:
     """Return the reductions of the three networks by reading and objective, the abstract's ranges beside them."""
     found = np.array([[[reduction(n, o, r) for o in OBJECTIVES] for r in READINGS] for n in NETWORKS])
     ends = np.array([[published_range(n, m) for m in ("energy", "latency")] for n in NETWORKS])
+    span = np.array([[_span(n, o) for o in OBJECTIVES] for n in NETWORKS])
     dims = "network reading objective"
     return xr.Dataset(
         {
@@ -352,6 +360,16 @@ def reductions() -> xr.Dataset:
             "published_energy_high": variable("network", ends[:, 0, 1], "%", "energy reduction, published, high end"),
             "published_latency_low": variable("network", ends[:, 1, 0], "%", "latency reduction, published, low end"),
             "published_latency_high": variable("network", ends[:, 1, 1], "%", "latency reduction, published, high end"),
+            "least_module_energy": variable(
+                "network objective", span[..., 0, 0], "%", "energy reduction, least module"
+            ),
+            "most_module_energy": variable("network objective", span[..., 1, 0], "%", "energy reduction, best module"),
+            "least_module_latency": variable(
+                "network objective", span[..., 0, 1], "%", "latency reduction, least module"
+            ),
+            "most_module_latency": variable(
+                "network objective", span[..., 1, 1], "%", "latency reduction, best module"
+            ),
             "module": variable("network", [MODULES[n] for n in NETWORKS], "text", "module"),
         },
         {"network": list(NETWORKS), "reading": list(READINGS), "objective": list(OBJECTIVES)},
