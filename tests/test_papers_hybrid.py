@@ -196,6 +196,31 @@ def test_a_module_on_the_fpga_by_hand():
     assert float(found.energy[0, i]) == pytest.approx(joules)
 
 
+def test_dsp_multipliers_and_their_adders_leave_the_logic():
+    """block1 in logic: 384 multipliers of the 192 DSP blocks take so many of the weights that are not null."""
+    m = module("mobilenetv2", "block1")
+    found = search.options(m)
+    law = resources.fitted_law()
+    shapes = [{"kernel": 3, "channels": 1, "windows": 32}, {"kernel": 1, "channels": 32}]
+    costs = [
+        resources.cost(law, **shape, filters=filters, width=112, bits=8)
+        for shape, filters in zip(shapes, (32, 16), strict=True)
+    ]
+    weights, logic, window = (sum(float(getattr(k, name)) for k in costs) for name in ("nonzero", "alms", "window"))
+    by_hand = (logic - window) * (1 - 384 / weights) + window
+    assert float(found.alms[0, choice(found, 1, 1)]) == pytest.approx(by_hand)
+    assert float(found.m20k[0, choice(found, 1, 1)]) == 32 * 2
+
+
+def test_a_conversion_kernel_costs_a_launch_and_both_formats():
+    m = module("mobilenetv2", "block1")
+    plain, cast = (search.options(m, NOMINAL.changed(overlap=0.0, cast=k)) for k in (0.0, 1.0))
+    i = choice(plain, 1, 1)
+    more = 2 * 20e-6 + 112 * 112 * (32 + 16) * (4 + 1) / (0.7 * 58.4e9)
+    assert float(cast.latency[0, i] - plain.latency[0, i]) == pytest.approx(more)
+    assert float(cast.gpu_busy[0, i] - plain.gpu_busy[0, i]) == pytest.approx(more)
+
+
 def test_whole_buffers_add_up_where_nothing_overlaps():
     """Without overlap: all bytes in, all pixels, all bytes out, one after the other."""
     whole = search.options(module("mobilenetv2", "block1"), NOMINAL.changed(overlap=0.0))
@@ -356,8 +381,7 @@ def test_best_choices_respect_the_device_and_beat_staying_on_the_gpu(network, ob
         found, i = search.best(m, objective)
         assert found.alms[0, i] <= 80330 * 0.9
         assert found.m20k[0, i] <= 587
-        assert found.score(objective)[0, i] <= found.score(objective)[0, 0]
-        assert all(found.score(objective)[0, i] <= found.score(objective)[0])
+        assert found.score(objective)[0, i] <= found.score(objective)[0].min() * (1 + 1e-9)  # twins are equal
 
 
 BETTER = {

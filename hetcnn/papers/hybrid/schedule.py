@@ -41,7 +41,12 @@ def gpu_seconds(node: Node, share: Array, c: Constants) -> tuple[Array, Array]:
 
 
 def tile_use(node: Node, share: Array, c: Constants) -> Array:
-    """Return the share of the tiles' pixels and filters that a convolution fills."""
+    """Return the share of the tiles' pixels and filters that a convolution fills.
+
+    >>> from hetcnn.papers.hybrid.machine import constants
+    >>> float(tile_use(Node("c", "conv", (-1,), 0, 0, macs=1, filters=48, rows=64), 1.0, constants()))  # 48/64, 64/128
+    0.375
+    """
     filters = np.maximum(node.filters * np.asarray(share), 1.0)
     across = filters / (np.ceil(filters / c.tile_filters) * c.tile_filters)
     down = node.rows / (np.ceil(node.rows / c.tile_pixels) * c.tile_pixels)
@@ -49,7 +54,15 @@ def tile_use(node: Node, share: Array, c: Constants) -> Array:
 
 
 def fpga_seconds(node: Node, c: Constants) -> tuple[Array, Array]:
-    """Return (all pixels, fill) seconds of a layer as hardware: one pixel a clock; window and adder chain to fill."""
+    """Return (all pixels, fill) seconds of a layer as hardware: one pixel a clock; window and adder chain to fill.
+
+    fill = (kernel // 2 (width + 1) + operands + 1) clocks: half a window of lines, then one adder after the other.
+
+    >>> from hetcnn.papers.hybrid.machine import constants
+    >>> layer = Node("c", "conv", (-1,), 0, 0, macs=1, kernel=3, channels=2, pixels=100, width=10)
+    >>> [round(float(t) * 80e6) for t in fpga_seconds(layer, constants())]        # 10 + 1, then 18 operands, and 1
+    [100, 30]
+    """
     fill = node.kernel // 2 * (node.width + 1) + node.operands + 1
     return node.pixels / c.fpga_clock, fill / c.fpga_clock
 

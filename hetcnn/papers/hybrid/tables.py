@@ -62,7 +62,7 @@ def fitter_reports() -> xr.Dataset:
         {
             "part": variable("row kind", ours, "ALM", "ALMs by part"),
             "published_part": variable("row kind", theirs, "ALM", "ALMs by part, measured"),
-            "alms": variable("row", [float(k.alms) for k in costs], "ALM", "ALMs, fitted on all rows"),
+            "alms": variable("row", [float(k.alms) for k in costs], "ALM", "ALMs"),
             "held_out": variable("row", held, "ALM", "ALMs, row left out"),
             "published": variable("row", measured, "ALM", "ALMs, measured"),
             "held_out_error": variable("row", 100 * (held / measured - 1), "%", "error of the row left out"),
