@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hetcnn import HetcnnError, platform, zoo
+from hetcnn import HetcnnError, onnx_io, platform, zoo
 from hetcnn.papers import hybrid
 from hetcnn.papers.hybrid import claims as claims_of
 from hetcnn.papers.hybrid import graph, machine, resources, schedule, search, shared, tables, uncertainty
@@ -444,9 +444,11 @@ def test_partition_of_another_network_on_another_board(tmp_path):
     text = (platform.data.path("platforms", "tx2-cyclone10gx.toml")).read_text()
     twice = tmp_path / "twice.toml"
     twice.write_text(text.replace("alm = { value = 80330", "alm = { value = 160660"))
-    given = machine.constants(platform.load(str(twice)))
-    assert given.alms == 160660
-    small, large = (hybrid.partition_table("squeezenet-1.1", given=c) for c in (NOMINAL, given))
+    assert machine.constants(platform.load(str(twice))).alms == 160660
+    file = tmp_path / "squeeze.onnx"
+    onnx_io.save(zoo.load("squeezenet-1.1"), file)
+    small, large = (hybrid.partition_table(str(file), board=b) for b in (machine.BOARD, str(twice)))
+    assert small.module.values.tolist() == hybrid.partition_table("squeezenet-1.1").module.values.tolist()
     assert float(large["alms"].max()) > float(small["alms"].max())
     scores = [(t["hybrid_energy"] * t["hybrid_latency"]) for t in (small, large)]
     assert (scores[1] <= scores[0] * (1 + 1e-12)).all()
@@ -484,6 +486,17 @@ def test_reductions_are_sums_over_the_modules():
             assert float(hybrid.reductions()[measure].sel(network=network, reading="modules", objective="product")) == (
                 pytest.approx(by_hand)
             )
+
+
+def test_layers_by_themselves_are_those_of_the_modules():
+    table = hybrid.layer_table()
+    for network in NETWORKS:
+        nodes = [m.nodes[i] for m in graph.of_paper(network) for i in m.major]
+        row = table.sel(network=network).isel(layer=slice(len(nodes)))
+        assert row["name"].values.tolist() == [n.name for n in nodes]
+        seconds = [sum(float(t) for t in schedule.gpu_seconds(n, 1.0, NOMINAL)) for n in nodes]
+        np.testing.assert_allclose(row["latency_gpu"], seconds)
+        np.testing.assert_array_less(row["latency_fpga"], row["latency_fpga_with_link"])
 
 
 def test_dhm_takes_a_pixel_a_clock_whatever_the_filters():

@@ -2,23 +2,22 @@
 
 `resources`: what a layer costs as hardware, fitted on fitter reports. `machine`: board file and assumptions, and the
 box of their ranges. `graph`: any network as small graphs. `schedule`: the engines' times, every choice of a module at
-once. `search`: the best choice. `shared`: one configuration for a whole network. `tables`: results. `uncertainty`: the
-band over the box, Sobol indices.
+once. `search`: the best choice. `shared`: one configuration for a whole network. `layers`, `tables`: results.
+`uncertainty`: the band over the box, Sobol indices.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 from hetcnn.papers.hybrid.claims import CLAIMS
 from hetcnn.papers.hybrid.exercises import EXERCISES
 from hetcnn.papers.hybrid.graph import NETWORKS, modules
+from hetcnn.papers.hybrid.layers import assumptions, dhm_cost, fitter_reports, layer_table, parameters
 from hetcnn.papers.hybrid.machine import constants
 from hetcnn.papers.hybrid.tables import (
-    assumptions,
-    dhm_cost,
-    fitter_reports,
     module_figure,
     module_table,
-    parameters,
     pareto,
     partition_table,
     reductions,
@@ -34,7 +33,9 @@ TITLE = (
 TABLES = {
     "Abstract": reductions,
     "Modules": module_table,
+    "Modules of SqueezeNet 1.1": partial(partition_table, "squeezenet-1.1"),
     "DHM against GPU": dhm_cost,
+    "Layers": layer_table,
     "Fitter reports": fitter_reports,
     "Pareto front": pareto,
     "Search resolution": resolution,
@@ -56,6 +57,7 @@ __all__ = [
     "constants",
     "dhm_cost",
     "fitter_reports",
+    "layer_table",
     "module_figure",
     "module_table",
     "modules",
