@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hetcnn.plots.compare import bars, parity
     from hetcnn.plots.curves import lines, surface
     from hetcnn.plots.live import live_gantt
+    from hetcnn.plots.ranges import bands
     from hetcnn.plots.rooflines import roofline, roofline_plot
     from hetcnn.plots.schedule import gantt
     from hetcnn.plots.shares import errors, stacked
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "COLOUR": "style",
+    "bands": "ranges",
     "bars": "compare",
     "context": "style",
     "errors": "shares",
@@ -39,6 +41,7 @@ _SUBMODULES = frozenset({*_HOME.values(), "colours", "labels", "points", "publis
 
 __all__ = [
     "COLOUR",
+    "bands",
     "bars",
     "context",
     "errors",
