@@ -200,6 +200,9 @@ def held_out() -> xr.Dataset:
     return xr.Dataset(
         {
             "error": variable("network design", inside, "%", "error of the speed-up"),
+            "held_out_size": variable(
+                "network design", np.abs(out), "%", "absolute error of the speed-up, network left out of the fit"
+            ),
             "held_out_error": variable(
                 "network design", out, "%", "error of the speed-up, network left out of the fit"
             ),
