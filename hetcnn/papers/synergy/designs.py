@@ -2,7 +2,7 @@
 
 The pipeline has one thread for each layer; a convolution has `threads` of them (im2col, the courier that hands over
 jobs, bias with activation). NEON threads and layer threads share the two cores equally. By default the lightest layers
-go to the weaker cluster (Sec. 3), as many as its share of the joint rate allows.
+go to the weaker cluster (Sec. 3), as many as balance the two.
 """
 
 from __future__ import annotations
@@ -58,25 +58,27 @@ def convolutions(layers: Sequence[Stage]) -> tuple[Stage, ...]:
 
 
 def default_mapping(machine: Machine, layers: Sequence[Stage], clusters: Clusters) -> tuple[int, ...]:
-    """Return the cluster of each convolution: the lightest go to the weaker cluster, up to its share of the rate.
+    """Return the cluster of each convolution: the lightest go to the weakest cluster, as many as balance them best.
 
-    The lightest always does and the heaviest never; steps per frame are compared with steps per second.
+    Light is what has few steps; weak is what has few steps per second. Balanced is what makes the greater of the two
+    clusters' times least, NEON threads on idle cores. A single convolution goes to the strongest cluster; of more than
+    two clusters, only the weakest and the strongest are used.
     """
     mine = convolutions(layers)
-    if len(clusters) == 1:
-        return (0,) * len(mine)
     rates = [n / machine.step("NEON") + s / machine.s_pe + f / machine.f_pe for n, s, f in clusters]
     weak = min(range(len(rates)), key=rates.__getitem__)
     strong = max(range(len(rates)), key=lambda c: (rates[c], c))
-    work = [stage.jobs * stage.steps for stage in mine]
-    order = sorted(range(len(work)), key=work.__getitem__)
-    mapping, held = [strong] * len(work), 0
-    for place, i in enumerate(order[:-1]):
-        held += work[i]
-        if place and held * sum(rates) > rates[weak] * sum(work):
-            break
-        mapping[i] = weak
-    return tuple(mapping)
+    order = sorted(range(len(mine)), key=lambda i: mine[i].jobs * mine[i].steps)
+
+    def seconds(chosen: Sequence[int], cluster: int) -> float:
+        kinds = zip(("NEON", "S-PE", "F-PE"), clusters[cluster], strict=True)
+        work = {kind: (many, sum(machine.work(mine[i], kind) for i in chosen)) for kind, many in kinds}
+        return 1 / sum(many / w for many, w in work.values()) if chosen else 0.0
+
+    if weak == strong or len(mine) < 2:
+        return (strong,) * len(mine)
+    light = min(range(1, len(order)), key=lambda k: max(seconds(order[:k], weak), seconds(order[k:], strong)))
+    return tuple(weak if i in order[:light] else strong for i in range(len(mine)))
 
 
 def system(machine: Machine, layers: Sequence[Stage], design: Design, name: str = "synergy") -> System:
