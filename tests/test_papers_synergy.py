@@ -1,11 +1,13 @@
 """Synergy: jobs and times by hand, the simulation against closed forms and laws, headlines; and it can turn red."""
 
 import sys
+import tomllib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from hetcnn import data
 from hetcnn.errors import HetcnnError
 from hetcnn.papers import synergy
 from hetcnn.papers.published import number
@@ -87,6 +89,14 @@ def test_default_mapping_is_the_papers_example():
     # CIFAR_Alex: CONV-0 to Cluster-0, CONV-1 and 2 to Cluster-1
     assert designs.default_mapping(machine(), stages("cifar_alex"), DEFAULT) == (0, 1, 1)
     assert designs.default_mapping(machine(), stages("cifar_alex"), NEON) == (0, 0, 0)
+
+
+def test_default_mapping_balances_the_clusters():
+    equal = Machine(replace(ROUND.parameters, neon=ROUND.f_pe, job=0.0))
+    layers = [Stage(f"conv{i}", jobs=jobs, steps=1) for i, jobs in enumerate((60, 30, 10))]
+    # four engines against six at one rate: the lightest two (40 steps) balance the heaviest (60)
+    assert designs.default_mapping(equal, layers, DEFAULT) == (1, 0, 0)
+    assert designs.default_mapping(equal, layers[:1], DEFAULT) == (1,)
 
 
 def test_one_mmu_never_beats_several_and_more_pes_never_slow_down():
@@ -181,6 +191,9 @@ def test_assumptions_are_declared_with_a_range():
     assert declared["nominal"] == NOMINAL
     names = {name.split(" = ")[0] for name in declared} - {"nominal"}
     assert names == set(NOMINAL.__dataclass_fields__)
+    with data.path("papers", "synergy", "assumptions.toml").open("rb") as file:
+        for entry in tomllib.load(file)["assumption"]:
+            assert entry["nominal"] == getattr(NOMINAL, entry["name"])
 
 
 def test_exercises():
