@@ -115,7 +115,7 @@ def system(machine: Machine, layers: Sequence[Stage], design: Design, name: str 
 def _engine(machine: Machine, kind: str, name: str, port: str | None) -> Engine:
     core = "cpu" if kind == "NEON" else None
     path = "ddr" if port else None
-    return Engine(name, machine.step(kind), _KINDS[kind], machine.parameters.job, core, path, port)
+    return Engine(name, machine.step(kind), _KINDS[kind], machine.overhead(kind), core, path, port)
 
 
 def _pes_per_mmu(design: Design) -> int:

@@ -47,7 +47,8 @@ class Assumptions:
 
     interval: cycles between products of an F-PE. s_pe: an S-PE's step time over an F-PE's. threads: of a convolution.
     mailbox: frames between layers. steal: jobs of one steal. pool, lrn: software s per read and per element. burst:
-    latency of a row of a tile, in cycles. neon_threads: of the non-pipelined designs.
+    latency of a row of a tile, in cycles. neon_threads: of the non-pipelined designs. neon_job: overhead of a job on
+    NEON over that on a PE.
     """
 
     interval: float = 16
@@ -59,6 +60,7 @@ class Assumptions:
     lrn: float = 300e-9
     burst: float = 30
     neon_threads: int = 2
+    neon_job: float = 1.0
 
 
 NOMINAL = Assumptions()
@@ -213,7 +215,11 @@ class Machine:
 
     def job(self, stage: Stage, kind: str) -> float:
         """Return the seconds of one job of a layer on one engine of a kind."""
-        return stage.steps * self.step(kind) + self.parameters.job
+        return stage.steps * self.step(kind) + self.overhead(kind)
+
+    def overhead(self, kind: str) -> float:
+        """Return the overhead of a job on one engine of a kind."""
+        return self.parameters.job * (self.given.neon_job if kind == "NEON" else 1.0)
 
     def latency(self, layers: Sequence[Stage], neon: int, s_pe: int, f_pe: int) -> float:
         """Return the seconds of a frame that is alone: software, then the jobs of a layer over all engines.
