@@ -14,7 +14,16 @@ from hetcnn.papers.published import number
 from hetcnn.papers.synergy import custom, designs, figures, fitting, power, tables
 from hetcnn.papers.synergy.designs import DEFAULT, FPGA, NEON, Design, convolutions, run
 from hetcnn.papers.synergy.fitting import machine
-from hetcnn.papers.synergy.machine import NETWORKS, NOMINAL, Machine, Parameters, Stage, original_seconds, stages
+from hetcnn.papers.synergy.machine import (
+    NETWORKS,
+    NOMINAL,
+    Machine,
+    Parameters,
+    Stage,
+    jobs_makespan,
+    original_seconds,
+    stages,
+)
 from hetcnn.papers.synergy.sensitivity import variants
 from hetcnn.repro import claims, scorecard
 
@@ -40,6 +49,15 @@ def test_times_of_a_layer_by_hand():
     assert ROUND.job(stage, "NEON") == pytest.approx(4e-4 + 1e-3)
     # two NEON threads do three jobs in two rounds
     assert ROUND.latency([stage], 2, 0, 0) == pytest.approx(ROUND.before(stage) + ROUND.after(stage) + 2 * 1.4e-3)
+
+
+def test_engines_take_the_next_job_when_they_are_free():
+    # equal engines work in rounds; at 3, 2 and 2 s: 3, 2, 2, then 4, 4 and 6
+    assert jobs_makespan(5, [2.0, 2.0]) == 6.0
+    assert jobs_makespan(6, [3.0, 2.0, 2.0]) == 6.0
+    assert jobs_makespan(0, [3.0, 2.0]) == 0.0
+    with pytest.raises(HetcnnError, match="at least 1 engine"):
+        jobs_makespan(1, [])
 
 
 def test_a_job_moves_two_tiles_a_step_and_one_back():

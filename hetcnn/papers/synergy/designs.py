@@ -173,9 +173,13 @@ def _threads(machine: Machine, layers: Sequence[Stage], mapping: Sequence[int]) 
     return made
 
 
-@cache
 def run(machine: Machine, name: str, design: Design, variant: int = 0, *, record: bool = False) -> Schedule:
-    """Simulate a benchmark on a design."""
+    """Simulate a benchmark on a design; the same call is simulated once."""
+    return _run(machine, name, design, variant, record)
+
+
+@cache
+def _run(machine: Machine, name: str, design: Design, variant: int, record: bool) -> Schedule:
     made = system(machine, stages(name, variant), design, name)
     if design.pipelined:
         return simulate(made, FRAMES, record=record)

@@ -271,6 +271,8 @@ def jobs_makespan(jobs: int, seconds: Sequence[float]) -> float:
     """
     if not seconds:
         raise HetcnnError("jobs: expected at least 1 engine, got none")
+    if min(seconds) == max(seconds):
+        return -(-jobs // len(seconds)) * seconds[0]
     free = [(0.0, i) for i in range(len(seconds))]
     heapify(free)
     last = 0.0
