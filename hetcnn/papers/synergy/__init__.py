@@ -26,6 +26,7 @@ from hetcnn.papers.synergy.fitting import machine
 from hetcnn.papers.synergy.machine import NETWORKS, Machine, stages
 from hetcnn.papers.synergy.sensitivity import sensitivity, shape_spread
 from hetcnn.papers.synergy.tables import (
+    guesses,
     original_power,
     parameters,
     shapes,
@@ -77,6 +78,7 @@ __all__ = [
     "figure_12",
     "figure_13",
     "figure_14",
+    "guesses",
     "held_out",
     "machine",
     "original_power",

@@ -20,7 +20,7 @@ from hetcnn.papers.synergy.machine import NETWORKS, original_seconds, stages
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TABLE4", "parameters", "shapes", "table_2", "table_3", "table_4", "table_5", "table_6"]
+__all__ = ["TABLE4", "guesses", "parameters", "shapes", "table_2", "table_3", "table_4", "table_5", "table_6"]
 
 TABLE4 = ("mnist", "cifar_full", "mpcnn")
 
@@ -46,6 +46,15 @@ def table_2() -> xr.Dataset:
         {"network": list(NETWORKS)},
         {"title": "Table 2: benchmarks"},
     )
+
+
+def guesses() -> list[str]:
+    """Return a line for every admissible shape of every benchmark: its source and what is guessed."""
+    return [
+        f"{name}, shape {v}: {shape.source}; guessed: {shape.guess}"
+        for name in NETWORKS
+        for v, shape in enumerate(networks.BENCHMARKS[name])
+    ]
 
 
 def shapes() -> xr.Dataset:
