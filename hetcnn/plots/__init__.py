@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hetcnn.plots.compare import bars, parity
     from hetcnn.plots.curves import lines, surface
+    from hetcnn.plots.live import live_gantt
     from hetcnn.plots.rooflines import roofline, roofline_plot
     from hetcnn.plots.schedule import gantt
     from hetcnn.plots.shares import errors, stacked
@@ -25,6 +26,7 @@ _HOME = {
     "errors": "shares",
     "gantt": "schedule",
     "lines": "curves",
+    "live_gantt": "live",
     "parity": "compare",
     "roofline": "rooflines",
     "roofline_plot": "rooflines",
@@ -42,6 +44,7 @@ __all__ = [
     "errors",
     "gantt",
     "lines",
+    "live_gantt",
     "parity",
     "roofline",
     "roofline_plot",
