@@ -96,5 +96,8 @@ def _rates(values: Sequence[float] | NDArray[np.float64]) -> Parameters:
 
 @cache
 def machine(given: Assumptions = NOMINAL, shapes: Shapes = SHAPES, left_out: str = "") -> Machine:
-    """Return the machine with fitted rates."""
-    return Machine(_rates(fitted(given, shapes, left_out).values), given)
+    """Return the machine with fitted rates, to four digits.
+
+    The solver's last digits differ from computer to computer, and would decide which of two jobs comes first.
+    """
+    return Machine(_rates([float(f"{v:.4g}") for v in fitted(given, shapes, left_out).values]), given)
