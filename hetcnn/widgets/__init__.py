@@ -20,7 +20,7 @@ _HOME = {
     "Whole": "controls",
     "explorer": "machine",
 }
-_SUBMODULES = frozenset({*_HOME.values(), "hybrid", "pipeit", "synergyflow"})
+_SUBMODULES = frozenset({*_HOME.values(), "hybrid", "pipeit", "synergy", "synergyflow"})
 
 __all__ = ["Choice", "Explorer", "Flag", "Real", "Whole", "explorer"]
 
