@@ -462,6 +462,17 @@ def test_partition_of_another_network_on_another_board(tmp_path):
         (lambda: hybrid.constants(fpga_clok=1), "unknown constant 'fpga_clok'; did you mean 'fpga_clock'?"),
         (lambda: hybrid.modules(zoo.load("lenet-5"), by="size"), "expected 'names' or 'cuts'"),
         (lambda: hybrid.modules(zoo.load("lenet-5", batch=2)), "use batch 1"),
+        (lambda: hybrid.constants(fpga_clock=0.0), "constant fpga_clock: expected a number above 0, got 0.0"),
+        (
+            lambda: hybrid.constants(fpga_static=float("nan")),
+            "constant fpga_static: expected a number from 0 up, got nan",
+        ),
+        (lambda: hybrid.constants(fpga_clock="80 MHz"), "got '80 MHz'"),
+        (lambda: hybrid.module_figure("squeezenets"), "did you mean 'squeezenet'?"),
+        (lambda: tables.reduction("squeezenet", reading="module"), "did you mean 'modules'?"),
+        (lambda: hybrid.dhm_cost((3,), (-1,)), "dhm_cost: filters: expected whole numbers from 1 up, got -1"),
+        (lambda: hybrid.sobol(5), "expected a power of two"),
+        (lambda: hybrid.band(0), "expected a power of two"),
         (lambda: hybrid.partition_table("lenet-5", objective="cost"), "unknown objective 'cost'"),
         (
             lambda: search.shares_of(graph.of_paper("shufflenetv2")[0], (*search.SHARES, 0.9, 0.95, 0.7, 0.3)),

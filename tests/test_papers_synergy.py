@@ -228,6 +228,11 @@ def test_exercises():
     [
         (lambda: Design(memory="singel"), "did you mean 'single'"),
         (lambda: Design(((2, -1, 0),)), "none negative"),
+        (lambda: Design(((2, 2, 6), (0, 0, 0))), "not all 0"),
+        (lambda: Design(((0.5, 2, 6),)), "whole numbers"),
+        (lambda: machine().with_given(intervall=8), "did you mean 'interval'"),
+        (lambda: machine(left_out="mnst"), "did you mean 'mnist'"),
+        (lambda: custom.parse_clusters("2N+2P ; 6F"), "expected such as '2N.2S ; 6F'"),
         (lambda: run(machine(), "mnist", Design(mapping=(0,))), "one cluster for each of 2"),
     ],
 )

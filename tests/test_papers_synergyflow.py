@@ -339,7 +339,11 @@ def test_a_users_own_network():
         ("mac_rate", 0.0, "mac_rate"),
         ("bandwidth", float("nan"), "bandwidth"),
         ("batch", -1, "batch"),
+        ("batch", 1.5, "whole number of frames, got 1.5"),
+        ("batch", "4", "above 0, got '4'"),
         ("off_chip", 2, "2"),
+        ("reconfiguration", -1e-6, "reconfiguration: expected seconds from 0 up"),
+        ("efficiency", {"conv": 1.2}, "efficiency of conv: expected a share above 0, at most 1, got 1.2"),
     ],
 )
 def test_bad_machines(field, value, message):
@@ -352,6 +356,12 @@ def test_bad_names():
         workload("resnet50")
     with pytest.raises(HetcnnError, match="elastic"):
         synergyflow.event_period("alexnet", synergyflow.nominal(), "elastik")
+    with pytest.raises(HetcnnError, match="unknown level 'modal'; did you mean 'model'"):
+        synergyflow.pair_gain("alexnet", "vgg-16", synergyflow.nominal(), "modal")
+    with pytest.raises(HetcnnError, match="unknown assumption 'batches'; did you mean 'batch'"):
+        synergyflow.provisioned(batches=4)
+    with pytest.raises(HetcnnError, match="2 layers of the array, 1 of the memory"):
+        Part([1.0, 2.0], [1.0])
 
 
 def test_exercises():

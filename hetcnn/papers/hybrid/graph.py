@@ -12,7 +12,7 @@ from functools import cache
 from math import prod
 
 from hetcnn import zoo
-from hetcnn.errors import HetcnnError
+from hetcnn.errors import HetcnnError, unknown
 from hetcnn.network import Layer, Network, Tensor
 
 __all__ = ["MODULES", "NAMES", "NETWORKS", "Module", "Node", "modules", "of_paper"]
@@ -108,7 +108,9 @@ def modules(network: Network, *, by: str = "names") -> tuple[Module, ...]:
 
 @cache
 def of_paper(network: str) -> tuple[Module, ...]:
-    """Return the modules of one of the paper's networks, without stem and classifier."""
+    """Return the modules of one of the paper's networks, without stem and classifier; HetcnnError for another name."""
+    if network not in NETWORKS:
+        raise unknown("network of the paper", network, NETWORKS)
     return tuple(m for m in modules(zoo.load(NETWORKS[network])) if len(m.major) > 1)
 
 

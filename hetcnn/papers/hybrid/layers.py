@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hetcnn.errors import HetcnnError
 from hetcnn.papers.hybrid import resources
 from hetcnn.papers.hybrid.graph import NETWORKS, Module, Node, of_paper
 from hetcnn.papers.hybrid.machine import Constants, box, nominal
@@ -99,14 +100,20 @@ def dhm_cost(
 
     `image` is the side of the input plane, stride 1 and same padding. The FPGA's latency is one pixel a clock with the
     fill of the pipeline; `_with_link` adds the transfers there and back, overlapped as the assumptions say. Its energy
-    is the FPGA's rail alone, the GPU's that of the whole module. `fits` is 1 where the device holds the layer.
+    is the FPGA's rail alone, the GPU's that of the whole module. `fits` is 1 where the device holds the layer. Raises
+    HetcnnError for sizes that are not whole numbers from 1 up.
 
     >>> one = dhm_cost((3,), (16,), channels=(16,), image=(56,))
     >>> round(float(one["latency_fpga"].squeeze()) * 80e6)        # 56 x 56 pixels, a line and a window, 144 operands
     3338
     """
     c = nominal() if given is None else given
-    axes = [np.asarray(a, float) for a in (kernels, filters, channels, image)]
+    sizes = {"kernels": kernels, "filters": filters, "channels": channels, "image": image}
+    for name, values in sizes.items():
+        for v in values:
+            if not v >= 1 or v != round(v):
+                raise HetcnnError(f"dhm_cost: {name}: expected whole numbers from 1 up, got {v}")
+    axes = [np.asarray(a, float) for a in sizes.values()]
     shape = tuple(len(a) for a in axes)
     out = {name: np.full(shape, np.nan) for name in _LAYER_COLUMNS}
     for index in np.ndindex(*shape):

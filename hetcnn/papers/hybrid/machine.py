@@ -20,6 +20,8 @@ BOARD = "tx2-cyclone10gx"
 Value = float | NDArray[np.float64]
 
 _M20K_BITS = 20 * 1024
+_DIVISORS = {"bandwidth", "gpu_peak", "gpu_word", "gpu_conv", "gpu_dw", "gpu_fc", "gpu_memory"}
+_DIVISORS |= {"tile_pixels", "tile_filters", "fpga_clock", "fpga_word", "alms", "link_bandwidth"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Constants:
     """Numbers of one machine, each a float or an array of design points (points, 1); SI units.
 
     `gpu_peak` is the rate in float32; half precision (`gpu_word` below 3 bytes) has twice the rate. `fpga_dynamic` is
-    drawn with all logic at work. The last ten are those of `data/papers/hybrid/assumptions.toml`.
+    drawn with all logic at work. The last ten are those of `data/papers/hybrid/assumptions.toml`. Raises HetcnnError
+    for NaN, a negative number, and 0 where it is divided by.
     """
 
     bandwidth: Value
@@ -59,6 +62,14 @@ class Constants:
     fill: Value
     dsp: Value
     sparsity: Value
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = np.asarray(getattr(self, f.name))
+            least = "above 0" if f.name in _DIVISORS else "from 0 up"
+            ok = value.dtype.kind in "fiu" and bool(np.all(value > 0 if f.name in _DIVISORS else value >= 0))
+            if not ok:
+                raise HetcnnError(f"constant {f.name}: expected a number {least}, got {getattr(self, f.name)!r}")
 
     @property
     def word(self) -> Value:

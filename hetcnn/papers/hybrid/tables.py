@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hetcnn import onnx_io, zoo
+from hetcnn.errors import unknown
 from hetcnn.network import Network
 from hetcnn.papers.hybrid.graph import MODULES, NAMES, NETWORKS, Module, modules, of_paper
 from hetcnn.papers.hybrid.machine import BOARD, Constants, constants
@@ -157,6 +158,8 @@ def module_table() -> xr.Dataset:
 
 def _sums(network: str, objective: str, reading: str) -> tuple[float, float, float, float]:
     """GPU's energy and latency, hybrid's energy and latency, summed over what a reading takes."""
+    if reading not in READINGS:
+        raise unknown("reading", reading, READINGS)
     if reading == "one configuration":
         return one_configuration(network, objective)
     chosen = [(best(m, objective), m) for m in of_paper(network)]

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hetcnn.errors import HetcnnError
 from hetcnn.papers.hybrid.graph import NAMES, NETWORKS, Module, of_paper
 from hetcnn.papers.hybrid.machine import Constants, box, nominal, sampled
 from hetcnn.papers.hybrid.search import options
@@ -73,10 +74,12 @@ def _best_of(module: Module, c: Constants) -> FloatArray:
 def band(points: int = 512, seed: int = 0) -> xr.Dataset:
     """Return the six reductions over the box: quantiles, the share of the box that meets each range, the nominal point.
 
-    A scrambled Sobol sequence, uniform in each range, in its logarithm where the range spans a factor of 5 or more.
+    A scrambled Sobol sequence, uniform in each range, in its logarithm where the range spans a factor of 5 or more;
+    `points` is a power of two.
     """
     from scipy.stats import qmc
 
+    _check_power_of_two(points)
     unit = qmc.Sobol(len(box()), rng=np.random.default_rng(seed)).random(points)
     found = box_reductions(unit)
     ends = np.array([published_range(*r) for r in RESULTS])
@@ -103,6 +106,11 @@ def _together(met: NDArray[np.bool_]) -> list[float]:
     return [100 * float(np.mean(counts >= k)) for k in range(1, len(RESULTS) + 1)]
 
 
+def _check_power_of_two(points: int) -> None:
+    if points < 1 or points & (points - 1):
+        raise HetcnnError(f"points: expected a power of two (1, 2, 4, ...), got {points}")
+
+
 @cache
 def sobol(points: int = 64, seed: int = 0) -> xr.Dataset:
     """Return first-order and total Sobol indices of the six reductions for every assumption, in %, the greatest first.
@@ -112,6 +120,7 @@ def sobol(points: int = 64, seed: int = 0) -> xr.Dataset:
     """
     from scipy.stats import sobol_indices, uniform
 
+    _check_power_of_two(points)
     ranges = box()
     found = sobol_indices(
         func=lambda x: box_reductions(x.T).T,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
 
+from hetcnn.errors import HetcnnError
 from hetcnn.papers.synergy.designs import DEFAULT, Design, convolutions, run
 from hetcnn.papers.synergy.machine import Clusters, Machine, stages
 
@@ -13,6 +15,7 @@ __all__ = ["best_custom", "best_free", "cluster_name", "parse_clusters", "splits
 
 _SIMULATED = 10
 _LETTERS = "NSF"
+_CLUSTER = r"\d+[NSF](\+\d+[NSF])*"
 
 
 def splits() -> Iterator[Clusters]:
@@ -47,9 +50,11 @@ def parse_clusters(name: str) -> Clusters:
     >>> parse_clusters("2N+2S+2F ; 4F")
     ((2, 2, 2), (0, 0, 4))
     """
+    if not re.fullmatch(rf"{_CLUSTER}( *; *{_CLUSTER})*", name):
+        raise HetcnnError(f"clusters '{name}': expected such as '2N+2S ; 6F', N for NEON, S for S-PE, F for F-PE")
     made = []
     for part in name.split(";"):
-        engines = {word.strip()[-1]: int(word.strip()[:-1]) for word in part.split("+")}
+        engines = {kind: int(many) for many, kind in re.findall(r"(\d+)([NSF])", part)}
         made.append((engines.get("N", 0), engines.get("S", 0), engines.get("F", 0)))
     return tuple(made)
 

@@ -48,8 +48,10 @@ class Design:
     def __post_init__(self) -> None:
         if self.memory not in ("multi", "single"):
             raise unknown("memory path", str(self.memory), ("multi", "single"))
-        if any(len(c) != 3 or min(c) < 0 for c in self.clusters) or not self.clusters:
-            raise HetcnnError(f"clusters {self.clusters}: expected (NEON threads, S-PEs, F-PEs) of each, none negative")
+        whole = all(len(c) == 3 and all(isinstance(n, int) and n >= 0 for n in c) for c in self.clusters)
+        if not whole or not self.clusters or not all(map(any, self.clusters)):
+            rule = "expected (NEON threads, S-PEs, F-PEs) of each, whole numbers, none negative and not all 0"
+            raise HetcnnError(f"clusters {self.clusters}: {rule}")
 
 
 def convolutions(layers: Sequence[Stage]) -> tuple[Stage, ...]:

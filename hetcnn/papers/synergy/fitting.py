@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hetcnn import fit
+from hetcnn.errors import unknown
 from hetcnn.papers.published import number
 from hetcnn.papers.synergy.machine import (
     NETWORKS,
@@ -54,6 +55,8 @@ FITTED_ON = (
 @cache
 def fitted(given: Assumptions = NOMINAL, shapes: Shapes = SHAPES, left_out: str = "") -> fit.Fit:
     """Return the fit under some assumptions and shapes, without one network if `left_out` names it."""
+    if left_out and left_out not in NETWORKS:
+        raise unknown("benchmark of Synergy", left_out, NETWORKS)
     used = [(n, stages(n, v)) for n, v in zip(NETWORKS, shapes, strict=True) if n != left_out]
     names = [n for n, _ in used]
 

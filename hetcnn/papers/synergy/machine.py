@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from heapq import heapify, heapreplace
 from typing import Any, NamedTuple
 
 from hetcnn import network, platform
-from hetcnn.errors import HetcnnError
+from hetcnn.errors import HetcnnError, unknown
 from hetcnn.papers.published import number
 from hetcnn.papers.synergy import networks
 from hetcnn.units import Quantity
@@ -259,7 +259,11 @@ class Machine:
         return min(t, 1 / fixed) if fixed else t
 
     def with_given(self, **changes: Any) -> Machine:
-        """Return the machine with other assumptions and the same parameters."""
+        """Return the machine with other assumptions and the same parameters; HetcnnError for an unknown name."""
+        names = [f.name for f in fields(self.given)]
+        for name in changes:
+            if name not in names:
+                raise unknown("assumption", name, names)
         return replace(self, given=replace(self.given, **changes))
 
 

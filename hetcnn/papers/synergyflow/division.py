@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hetcnn.errors import HetcnnError
 from hetcnn.units import non_negative
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Part:
     def __init__(self, array: ArrayLike, memory: ArrayLike) -> None:
         object.__setattr__(self, "array", np.atleast_1d(non_negative("seconds of the array", array)))
         object.__setattr__(self, "memory", np.atleast_1d(non_negative("seconds of the memory", memory)))
+        if self.array.shape != self.memory.shape:
+            raise HetcnnError(f"part: {self.array.size} layers of the array, {self.memory.size} of the memory")
 
     @property
     def C(self) -> float:

@@ -301,14 +301,13 @@ def _roofline_points(network: str, machine: Machine) -> tuple[list[float], list[
 
 def pairs() -> xr.Dataset:
     """Return the gain of two networks side by side, one batch of each, over both in turn on the rigid machine."""
-    levels = ("both", "model")
     found = [
-        [[[model.pair_gain(a, b, calibrated(side), level) for b in NETWORKS] for a in NETWORKS] for level in levels]
-        for side in SIDES
+        [[[model.pair_gain(a, b, calibrated(s), level) for b in NETWORKS] for a in NETWORKS] for level in model.LEVELS]
+        for s in SIDES
     ]
     return xr.Dataset(
         {"gain": variable("side level first second", found, "%", "gain of elastic over rigid")},
-        {"side": list(SIDES), "level": list(levels), "first": list(NETWORKS), "second": list(NETWORKS)},
+        {"side": list(SIDES), "level": list(model.LEVELS), "first": list(NETWORKS), "second": list(NETWORKS)},
         {"title": "Gain of pairs of networks"},
     )
 

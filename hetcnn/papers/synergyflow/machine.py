@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hetcnn import data, platform
-from hetcnn.errors import HetcnnError
+from hetcnn.errors import HetcnnError, unknown
 
 __all__ = ["BOARD", "DEVICE", "Machine", "assumptions", "provisioned"]
 
@@ -25,7 +25,7 @@ class Machine:
     mac_rate: peak MAC/s; bandwidth: B/s; word: B; batch: frames that share one reading of the weights; efficiency:
     share of the peak by kind of layer (1 where absent); reconfiguration: s at every layer of a divided array; off_chip:
     share of activations that goes through memory; rigid_fc: share of the array that the rigid one keeps busy in FC
-    layers. Raises HetcnnError for numbers that are not positive and shares beyond 1.
+    layers. Raises HetcnnError for numbers that are not positive, shares beyond 1 and parts of a frame.
     """
 
     mac_rate: float
@@ -39,10 +39,18 @@ class Machine:
 
     def __post_init__(self) -> None:
         for name in ("mac_rate", "bandwidth", "word", "batch", "rigid_fc"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise HetcnnError(f"machine: {name}: expected a finite number above 0, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 < value < float("inf"):
+                raise HetcnnError(f"machine: {name}: expected a finite number above 0, got {value!r}")
+        if self.batch != round(self.batch):
+            raise HetcnnError(f"machine: batch: expected a whole number of frames, got {self.batch}")
+        if not 0 <= self.reconfiguration < float("inf"):
+            raise HetcnnError(f"machine: reconfiguration: expected seconds from 0 up, got {self.reconfiguration}")
         if not 0 <= self.off_chip <= 1 or self.rigid_fc > 1:
             raise HetcnnError(f"machine: shares are from 0 to 1, got {self.off_chip:g} and {self.rigid_fc:g}")
+        for kind, share in self.efficiency.items():
+            if not 0 < share <= 1:
+                raise HetcnnError(f"machine: efficiency of {kind}: expected a share above 0, at most 1, got {share:g}")
 
     @property
     def provision(self) -> float:
@@ -79,15 +87,18 @@ def provisioned(**changed: float) -> Machine:
     """Return the machine as the board file provisions it, before any calibration, with the nominal assumptions.
 
     `changed` moves assumptions by name: batch, off_chip, rigid_fc, and the board's cores, conv_efficiency, word,
-    reconfiguration.
+    reconfiguration. Raises HetcnnError for another name.
     """
     board = platform.load(BOARD)
     declared = assumptions()
-    for name, value in changed.items():
-        if "path" in declared.get(name, {}):
-            board = board.with_value(str(declared[name]["path"]), value)
-    engine = board.device(DEVICE)
     own = {name: declared[name]["nominal"] for name in ("batch", "off_chip", "rigid_fc")}
+    in_board = {name: str(entry["path"]) for name, entry in declared.items() if "path" in entry}
+    for name, value in changed.items():
+        if name not in own and name not in in_board:
+            raise unknown("assumption", name, (*own, *in_board))
+        if name in in_board:
+            board = board.with_value(in_board[name], value)
+    engine = board.device(DEVICE)
     own |= {name: value for name, value in changed.items() if name in own}
     return Machine(
         mac_rate=engine.peak_ops / 2,

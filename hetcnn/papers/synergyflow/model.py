@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hetcnn.errors import unknown
 from hetcnn.papers.synergyflow import division
 from hetcnn.papers.synergyflow.division import Division, Part
 from hetcnn.papers.synergyflow.machine import Machine
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "LEVELS",
     "compute_bound",
     "demand",
     "elastic",
@@ -26,6 +28,9 @@ __all__ = [
     "rigid_seconds",
     "utilisation",
 ]
+
+LEVELS = ("both", "model")
+"""Of a pair's parallelism: layers of both networks beside each other, or each network in a part of its own."""
 
 
 def demand(layers: Workload, machine: Machine) -> Part:
@@ -88,6 +93,8 @@ def pair_gain(first: str, second: str, machine: Machine, level: str = "both") ->
     compute-bound layers of both share one part and bandwidth-bound ones the other (`divide`). Never below 0: the
     machine need not divide.
     """
+    if level not in LEVELS:
+        raise unknown("level", level, LEVELS)
     rigid = rigid_seconds(first, machine) + rigid_seconds(second, machine)
     if level == "both":
         return 100 * (rigid / elastic((first, second), machine).period - 1)
