@@ -499,6 +499,12 @@ def test_reductions_are_sums_over_the_modules():
             )
 
 
+def test_what_is_scored_stands_alone():
+    table = hybrid.scored()
+    for network, measure in itertools.product(NETWORKS, ("energy", "latency")):
+        assert float(table[measure].sel(network=network)) == claims_of.CLAIMS[f"{network}.{measure}"]()
+
+
 def test_layers_by_themselves_are_those_of_the_modules():
     table = hybrid.layer_table()
     for network in NETWORKS:

@@ -172,6 +172,17 @@ def test_custom_clusters():
     assert best >= run(machine(), "mnist", Design(stealing=False)).throughput
 
 
+def test_figures_give_the_absolute_numbers_as_well():
+    made = machine()
+    alone = run(made, "mnist", Design(FPGA, pipelined=False)).latency
+    assert float(figures.figure_11()["latency"].sel(network="mnist", engines="fpga")) == pytest.approx(1e3 * alone)
+    rate = run(made, "mnist", Design()).throughput
+    assert float(figures.figure_12()["throughput"].sel(network="mnist", engines="het")) == pytest.approx(rate)
+    assert float(figures.figure_13()["throughput"].sel(network="mnist", design="synergy")) == pytest.approx(rate)
+    power_and_energy = figures.figure_10().sel(network="mnist")
+    assert float(power_and_energy["energy"]) == pytest.approx(1e3 * float(power_and_energy["total"]) / rate)
+
+
 def test_cluster_times_add_up():
     figure = figures.figure_14()
     for scheme, design in (("static", Design(stealing=False)), ("stealing", Design())):

@@ -395,6 +395,11 @@ def _verdicts() -> dict[str, str]:
     return {r.claim.id: r.verdict for r in results}
 
 
+def test_what_is_scored_stands_alone():
+    table = synergyflow.abstract(scored=True)
+    assert table["mean_gain"].to_numpy().tolist() == [synergyflow.CLAIMS["abstract.mean_gain"]()]
+
+
 def test_scorecard_is_honest():
     found = claims.load("synergyflow")
     assert {c.id: c.role for c in found}["abstract.alexnet.gain"] == "calibration"

@@ -27,8 +27,13 @@ def predict(paper: str, tables: Tables) -> tuple[list[dict[str, Any]], list[str]
 
 
 def flatten(paper: str, where: str, dataset: xr.Dataset) -> Iterator[dict[str, Any]]:
-    """Yield one row per number or string of a Dataset: paper, where, item, dims, value, unit; NaN is left out."""
+    """Yield one row per number or string of a Dataset: paper, where, item, dims, value, unit.
+
+    NaN is left out, and so is what is published: variables so named stand beside the model's for figures to draw.
+    """
     for item, variable in dataset.data_vars.items():
+        if str(item).startswith("published"):
+            continue
         unit = str(variable.attrs.get("units", ""))
         labels = {dim: _labels(variable, str(dim)) for dim in variable.dims}
         values = variable.values.astype(object) if variable.dtype.kind in "fiubUOT" else variable.values

@@ -42,6 +42,11 @@ def test_fixed_width_strings_and_numeric_coordinates() -> None:
     assert [(r["dims"], r["value"]) for r in flatten("toy", "x", data)] == [({"cores": 1}, "B1"), ({"cores": 2}, "B2")]
 
 
+def test_what_is_published_is_no_prediction() -> None:
+    beside = dataset().assign(published=("network", [8.1, 5.2]), published_total=((), 3.0))
+    assert list(flatten("toy", "Table IV", beside)) == list(flatten("toy", "Table IV", dataset()))
+
+
 def test_a_table_that_fails_is_told_and_leaves_the_others() -> None:
     def broken() -> xr.Dataset:
         raise KeyError("alexnet")

@@ -22,6 +22,7 @@ from hetcnn.papers.hybrid.tables import (
     partition_table,
     reductions,
     resolution,
+    scored,
 )
 from hetcnn.papers.hybrid.uncertainty import band, sensitivity, sobol, word_length
 
@@ -31,6 +32,7 @@ TITLE = (
 )
 
 TABLES = {
+    "Abstract, as scored": scored,
     "Abstract": reductions,
     "Modules": module_table,
     "Modules of SqueezeNet 1.1": partial(partition_table, "squeezenet-1.1"),
@@ -66,6 +68,7 @@ __all__ = [
     "partition_table",
     "reductions",
     "resolution",
+    "scored",
     "sensitivity",
     "sobol",
     "word_length",

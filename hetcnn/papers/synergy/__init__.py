@@ -55,6 +55,10 @@ TABLES = {
     "Figure 12": figure_12,
     "Figure 13": figure_13,
     "Figure 14": figure_14,
+    "Jobs": shapes,
+    "Fitted rates": parameters,
+    "Networks left out": held_out,
+    "Constant predictor": constant_predictor,
     "Sensitivity": sensitivity,
     "Shapes": shape_spread,
 }

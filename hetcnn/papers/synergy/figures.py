@@ -105,9 +105,10 @@ def figure_9() -> xr.Dataset:
 
 
 def figure_10() -> xr.Dataset:
-    """Return the power of each rail while Synergy runs a network."""
+    """Return the power of each rail while Synergy runs a network, and the energy of a frame."""
     made = machine()
     watts = np.array([[power.rail_watts(made, n)[r] for r in power.RAILS] for n in NETWORKS])
+    joules = [power.synergy_energy(made, n) for n in NETWORKS]
     return xr.Dataset(
         {
             "power": variable("network rail", watts, "W", "mean power"),
@@ -119,6 +120,7 @@ def figure_10() -> xr.Dataset:
                 reading_rtol=0.01,
             ),
             "total": variable("network", watts.sum(axis=1), "W", "total power"),
+            "energy": variable("network", 1e3 * np.array(joules), "mJ/frame", "energy per frame"),
             "published_total": variable(
                 "network",
                 _published("fig10.{}.{}", ["total"])[:, 0],
@@ -139,8 +141,11 @@ def _by_engines(where: str, title: str, what: str, pipelined: bool) -> xr.Datase
         for column, clusters in enumerate(ENGINES.values()):
             gain[row, column] = speedup(made, network, Design(clusters, pipelined=pipelined))
     theirs = _published(where + ".{}.{}", list(ENGINES))
+    seconds = np.array([original_seconds(n) for n in NETWORKS])[:, None] / gain
+    absolute = (1 / seconds, "frames/s") if pipelined else (1e3 * seconds, "ms")
     return xr.Dataset(
         {
+            what: variable("network engines", *absolute, what),
             "speedup": variable("network engines", gain, "1", f"{what} speed-up"),
             "published": variable("network engines", theirs, "1", f"{what} speed-up, published", reading_error=0.005),
             "mean": variable("engines", gain.mean(axis=0), "1", f"mean {what} speed-up"),
@@ -152,12 +157,12 @@ def _by_engines(where: str, title: str, what: str, pipelined: bool) -> xr.Datase
 
 
 def figure_11() -> xr.Dataset:
-    """Return the latency speed-ups of the non-pipelined designs over single-core Darknet."""
+    """Return the latency of the non-pipelined designs, and their speed-up over single-core Darknet."""
     return _by_engines("fig11", "Fig. 11: latency, non-pipelined, one ARM core", "latency", False)
 
 
 def figure_12() -> xr.Dataset:
-    """Return the throughput speed-ups of the pipelined designs over single-core Darknet."""
+    """Return the throughput of the pipelined designs, and their speed-up over single-core Darknet."""
     return _by_engines("fig12", "Fig. 12: throughput, pipelined, two ARM cores", "throughput", True)
 
 
@@ -227,8 +232,10 @@ def figure_13() -> xr.Dataset:
         ]
     )
     theirs = _published("fig13.{}.{}", columns)
+    rate = gain / np.array([original_seconds(n) for n in NETWORKS])[:, None]
     return xr.Dataset(
         {
+            "throughput": variable("network design", rate, "frames/s", "throughput"),
             "speedup": variable("network design", gain, "1", "throughput speed-up"),
             "published": variable("network design", theirs, "1", "throughput speed-up, published", reading_error=0.005),
             "gain": variable("over", _mean_gains(gain), "%", "mean gain of stealing"),

@@ -7,6 +7,8 @@ mechanism in closed form. `model`: networks and pairs on the machine. `calibrati
 
 from __future__ import annotations
 
+from functools import partial
+
 from hetcnn.papers.synergyflow.calibration import SIDES, at_batch, calibrate, calibrated, nominal
 from hetcnn.papers.synergyflow.claims import CLAIMS
 from hetcnn.papers.synergyflow.division import Part, best_fixed, divide, rigid_time
@@ -45,6 +47,7 @@ TITLE = (
 
 TABLES = {
     "Abstract": abstract,
+    "Abstract, as scored": partial(abstract, scored=True),
     "Gain by network": gains,
     "Gain over the batch": over_batch,
     "Gain of pairs of networks": pairs,
@@ -54,7 +57,7 @@ TABLES = {
     "Throughput": throughputs,
     "Division": divisions,
     "Roofline": rooflines,
-    "Layers": layer_table,
+    **{f"Layers of {network}": partial(layer_table, network) for network in NETWORKS},
     "Calibration": calibration_table,
     "Gain over the provisioning": over_provision,
     "Identifiability": identifiability,
