@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, NamedTuple
@@ -10,8 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hetcnn import data, platform
+from hetcnn import platform
 from hetcnn.errors import HetcnnError, unknown
+from hetcnn.papers.assumed import declared
+from hetcnn.papers.hybrid.resources import M20K_BITS
 from hetcnn.platform import Device, Platform
 
 __all__ = ["BOARD", "Constants", "Range", "box", "constants", "nominal", "sampled"]
@@ -19,7 +20,6 @@ __all__ = ["BOARD", "Constants", "Range", "box", "constants", "nominal", "sample
 BOARD = "tx2-cyclone10gx"
 Value = float | NDArray[np.float64]
 
-_M20K_BITS = 20 * 1024
 _DIVISORS = {"bandwidth", "gpu_peak", "gpu_word", "gpu_conv", "gpu_dw", "gpu_fc", "gpu_memory"}
 _DIVISORS |= {"tile_pixels", "tile_filters", "fpga_clock", "fpga_word", "alms", "link_bandwidth"}
 
@@ -116,12 +116,6 @@ class Range(NamedTuple):
         return self.low > 0 and self.high >= 5 * self.low
 
 
-@cache
-def _declared() -> tuple[dict[str, Any], ...]:
-    with data.path("papers", "hybrid", "assumptions.toml").open("rb") as file:
-        return tuple(tomllib.load(file)["assumption"])
-
-
 def _one(board: Platform, kind: str) -> str:
     found = [name for name, device in board.devices.items() if device.kind == kind]
     if len(found) != 1:
@@ -190,13 +184,13 @@ def constants(board: str | Platform = BOARD, **changes: Any) -> Constants:
     found["gpu_peak"] = given.device(gpu).peak_ops
     found["m20k"] = _blocks(given.device(fpga))
     found["host_static"] = given.static_power - found["fpga_static"]
-    found |= {a["name"]: float(a["nominal"]) for a in _declared()}
+    found |= {a["name"]: float(a["nominal"]) for a in declared("hybrid").values()}
     return Constants(**found).changed(**changes)
 
 
 def _blocks(fpga: Device) -> float:
     # A board without M20K blocks has none: only windows of one row fit.
-    return float(fpga.buffers["m20k"]) * 8 // _M20K_BITS if "m20k" in fpga.buffers else 0.0
+    return float(fpga.buffers["m20k"]) * 8 // M20K_BITS if "m20k" in fpga.buffers else 0.0
 
 
 @cache
@@ -217,7 +211,7 @@ def box(board: str = BOARD) -> tuple[Range, ...]:
     ]
     theirs = [
         Range(a["name"], a["title"], float(a["nominal"]), float(a["range"][0]), float(a["range"][1]), a["why"])
-        for a in _declared()
+        for a in declared("hybrid").values()
     ]
     return (*ours, *theirs)
 

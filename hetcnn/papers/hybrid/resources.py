@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from hetcnn import data, fit
 
 __all__ = [
+    "M20K_BITS",
     "Cost",
     "Law",
     "Report",
@@ -34,7 +35,7 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 
 _MOST_BITS = 16
-_M20K_BITS = 20 * 1024
+M20K_BITS = 20 * 1024
 _MLAB_BITS, _MLAB_ALMS = 640, 10
 """Vendor's device handbook: a memory LAB holds 640 bits and takes 10 ALMs."""
 
@@ -157,7 +158,7 @@ def cost(
         window=np.asarray(law.window * window_bits + logic),
         nonzero=np.asarray(nonzero),
         registers=np.asarray(law.register * nonzero * adder + window_bits),
-        m20k=np.zeros_like(lines) if lines_in_logic else np.asarray(lines * np.ceil(line / _M20K_BITS)),
+        m20k=np.zeros_like(lines) if lines_in_logic else np.asarray(lines * np.ceil(line / M20K_BITS)),
         line_bits=np.asarray(lines * line),
     )
 

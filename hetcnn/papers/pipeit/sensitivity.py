@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import xarray as xr
 
-from hetcnn import data, gemm
+from hetcnn import gemm
+from hetcnn.papers.assumed import declared
 from hetcnn.papers.pipeit import power
 from hetcnn.papers.pipeit.kernel_level import remote_cost
 from hetcnn.papers.pipeit.layers import NETWORKS
@@ -35,9 +35,7 @@ def variants() -> dict[str, Assumptions]:
 
     From `data/papers/pipeit/assumptions.toml`.
     """
-    with data.path("papers", "pipeit", "assumptions.toml").open("rb") as file:
-        declared = tomllib.load(file)["assumption"]
-    moved = {f"{a['name']} = {v}": replace(NOMINAL, **{a["name"]: v}) for a in declared for v in a["range"]}
+    moved = {f"{k} = {v}": replace(NOMINAL, **{k: v}) for k, a in declared("pipeit").items() for v in a["range"]}
     return {"nominal": NOMINAL, **moved}
 
 

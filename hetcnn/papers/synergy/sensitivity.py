@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -10,7 +9,7 @@ from itertools import product
 import numpy as np
 import xarray as xr
 
-from hetcnn import data
+from hetcnn.papers.assumed import declared
 from hetcnn.papers.results import variable
 from hetcnn.papers.synergy import networks, power
 from hetcnn.papers.synergy.designs import Design
@@ -27,13 +26,11 @@ def variants() -> dict[str, Assumptions]:
 
     From `data/papers/synergy/assumptions.toml`.
     """
-    with data.path("papers", "synergy", "assumptions.toml").open("rb") as file:
-        declared = tomllib.load(file)["assumption"]
     moved = {
         f"{a['name']} = {v:g}" if isinstance(v, int | float) else f"{a['name']} = {v}": replace(
             NOMINAL, **{a["name"]: v}
         )
-        for a in declared
+        for a in declared("synergy").values()
         for v in a["range"]
     }
     return {"nominal": NOMINAL, **moved}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from hetcnn import data, platform
+from hetcnn import platform
 from hetcnn.errors import HetcnnError, unknown
+from hetcnn.papers.assumed import declared
 
 __all__ = ["BOARD", "DEVICE", "Machine", "assumptions", "provisioned"]
 
@@ -72,15 +71,9 @@ class Machine:
         return self.mac_rate * self.efficiency.get(kind, 1.0)
 
 
-@cache
-def _declared() -> Mapping[str, Mapping[str, Any]]:
-    with data.path("papers", "synergyflow", "assumptions.toml").open("rb") as file:
-        return {entry["name"]: entry for entry in tomllib.load(file)["assumption"]}
-
-
 def assumptions() -> Mapping[str, Mapping[str, Any]]:
     """Return name -> the entry of `data/papers/synergyflow/assumptions.toml`: nominal, range, unit, why."""
-    return _declared()
+    return declared("synergyflow")
 
 
 def provisioned(**changed: float) -> Machine:
@@ -90,9 +83,9 @@ def provisioned(**changed: float) -> Machine:
     reconfiguration. Raises HetcnnError for another name.
     """
     board = platform.load(BOARD)
-    declared = assumptions()
-    own = {name: declared[name]["nominal"] for name in ("batch", "off_chip", "rigid_fc")}
-    in_board = {name: str(entry["path"]) for name, entry in declared.items() if "path" in entry}
+    known = assumptions()
+    own = {name: known[name]["nominal"] for name in ("batch", "off_chip", "rigid_fc")}
+    in_board = {name: str(entry["path"]) for name, entry in known.items() if "path" in entry}
     for name, value in changed.items():
         if name not in own and name not in in_board:
             raise unknown("assumption", name, (*own, *in_board))
