@@ -84,6 +84,19 @@ def test_rows_left_out_are_predicted_within_a_fifth_in_the_median():
     assert float(errors.max()) > 20  # and not all of them are
 
 
+def test_totals_of_the_reports():
+    by_name = {r.row: r for r in resources.reports()}
+    for report in by_name.values():
+        assert report.alms <= (report.layer or report.design) <= report.design
+    alexnet = float(resources.held_out()["alexnet-conv1"].alms)
+    assert resources.design_alms("alexnet-conv1") == alexnet
+    # LeNet's design holds both convolutions at one word length: 1 x 20 and 20 x 50 of 3 x 3
+    law = resources.fitted(tuple(dict.fromkeys(r.group for r in by_name.values() if r.row != "lenet-conv2-6b")))[0]
+    shapes = [{"channels": 1, "filters": 20, "width": 28}, {"channels": 20, "filters": 50, "width": 13}]
+    by_hand = sum(float(resources.cost(law, kernel=3, bits=6, **shape).alms) for shape in shapes)
+    assert resources.design_alms("lenet-conv2-6b") == pytest.approx(by_hand, rel=1e-6)
+
+
 def test_a_row_left_out_was_not_seen(monkeypatch):
     """Ten times the measured logic moves the law, and never the prediction of its own row; the AlexNet twins go."""
 

@@ -31,12 +31,23 @@ def _reports() -> Iterator[Entry]:
         for part in ("scm", "moa", "window", "registers"):
             yield f"{name}.{part}", partial(_part, report, part)
         yield f"{name}.held_out", partial(_held_out, report.row)
+        yield f"{name}.design", partial(resources.design_alms, report.row)
+        if report.layer is not None:
+            yield f"{name}.layer", partial(_held_out, report.row)
         yield f"{name}.m20k", partial(resources.m20k_of_report, report.row)
     (in_logic,) = [r for r in resources.reports() if r.m20k == 0]
     yield f"dhm.{in_logic.row}.line_bits", partial(_part, in_logic, "line_bits")
     yield "dhm.adder.8b", lambda: float(resources.adder_alms(9, 8))
     yield "dhm.adder.16b", lambda: float(resources.adder_alms(9, 16))
     yield "dhm.multiplier.8b", lambda: float(resources.multiplier_alms(8))
+    for name in ("multiplier.8b.negative", "multiplier.8b.most", "multiplier.8b.power_of_two"):
+        yield f"dhm.{name}", _no_model
+    yield "dhm.window.channel", _no_model
+    yield "dhm.adder.clock", _no_model
+
+
+def _no_model() -> None:
+    return None
 
 
 def _part(report: resources.Report, part: str) -> float:

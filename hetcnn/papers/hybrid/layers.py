@@ -44,6 +44,10 @@ def fitter_reports() -> xr.Dataset:
             "alms": variable("row", [float(k.alms) for k in costs], "ALM", "ALMs"),
             "held_out": variable("row", held, "ALM", "ALMs, row left out"),
             "published": variable("row", measured, "ALM", "ALMs, measured"),
+            "design": variable(
+                "row", [resources.design_alms(r.row) for r in rows], "ALM", "ALMs of the design, row left out"
+            ),
+            "published_design": variable("row", [r.design for r in rows], "ALM", "ALMs of the design, measured"),
             "held_out_error": variable("row", 100 * (held / measured - 1), "%", "error of the row left out"),
             "nonzero": variable("row", [100 * d for d in density], "%", "weights that need hardware"),
             "registers": variable("row", [float(k.registers) for k in costs], "registers", "registers"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ __all__ = [
     "Report",
     "adder_alms",
     "cost",
+    "design_alms",
     "fitted",
     "fitted_law",
     "held_out",
@@ -182,6 +183,8 @@ class Report:
     window: float
     registers: float
     m20k: int
+    design: float
+    layer: float | None
 
     @property
     def alms(self) -> float:
@@ -200,9 +203,15 @@ def reports() -> tuple[Report, ...]:
     text = data.path("papers", "hybrid", "fitter_reports.csv").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     whole = ("bits", "kernel", "channels", "filters", "image", "m20k")
-    parts = ("scm", "moa", "window", "registers")
+    parts = ("scm", "moa", "window", "registers", "design")
     return tuple(
-        Report(r["row"], r["group"], **{k: int(r[k]) for k in whole}, **{k: float(r[k]) for k in parts})  # type: ignore[arg-type]
+        Report(
+            r["row"],
+            r["group"],
+            **{k: int(r[k]) for k in whole},  # type: ignore[arg-type]
+            **{k: float(r[k]) for k in parts},
+            layer=float(r["layer"]) if r["layer"] else None,
+        )
         for r in csv.DictReader(lines)
     )
 
@@ -267,25 +276,32 @@ def fitted_law() -> Law:
     return fitted()[0]
 
 
+def _law_without(group: str) -> Law:
+    return fitted(tuple(dict.fromkeys(r.group for r in reports() if r.group != group)))[0]
+
+
 @cache
 def held_out() -> dict[str, Cost]:
     """Return, for each row, what the law says that was fitted without the row's group."""
-    groups = tuple(dict.fromkeys(r.group for r in reports()))
-
-    def train(kept: Sequence[str]) -> Law:
-        return fitted(tuple(kept))[0]
-
-    found: dict[str, Cost] = {}
-    for left in groups:
-        law = train([g for g in groups if g != left])
-        found |= {r.row: r.cost(law, lines_in_logic=r.m20k == 0) for r in reports() if r.group == left}
-    return found
+    return {r.row: r.cost(_law_without(r.group), lines_in_logic=r.m20k == 0) for r in reports()}
 
 
-def m20k_of_report(row: str) -> int:
-    """Return the M20K blocks that the line buffers of a report's whole design need; LeNet's has two convolutions."""
+def _design(row: str) -> list[Report]:
+    """The convolutions of a report's whole design: LeNet's has two, of one word length."""
     by_name = {r.row: r for r in reports()}
     chosen = [by_name[row]]
     if row.startswith("lenet-conv2"):
-        chosen.append(by_name["lenet-conv1-8b"])
-    return round(sum(float(r.cost(fitted_law()).m20k) for r in chosen))
+        chosen.append(replace(by_name["lenet-conv1-8b"], bits=by_name[row].bits))
+    return chosen
+
+
+def design_alms(row: str) -> float:
+    """Return the ALMs of a report's whole design by the law that was fitted without the row's group."""
+    first, *others = _design(row)
+    law = _law_without(first.group)
+    return float(held_out()[row].alms + sum(r.cost(law).alms for r in others))
+
+
+def m20k_of_report(row: str) -> int:
+    """Return the M20K blocks that the line buffers of a report's whole design need."""
+    return round(sum(float(r.cost(fitted_law()).m20k) for r in _design(row)))
