@@ -7,10 +7,10 @@ does not is the one fitted law, the rest is arithmetic. Measured rows: `data/pap
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -205,15 +205,13 @@ def reports() -> tuple[Report, ...]:
     whole = ("bits", "kernel", "channels", "filters", "image", "m20k")
     parts = ("scm", "moa", "window", "registers", "design")
     return tuple(
-        Report(
-            r["row"],
-            r["group"],
-            **{k: int(r[k]) for k in whole},  # type: ignore[arg-type]
-            **{k: float(r[k]) for k in parts},
-            layer=float(r["layer"]) if r["layer"] else None,
-        )
-        for r in csv.DictReader(lines)
+        _report(r, {k: int(r[k]) for k in whole}, {k: float(r[k]) for k in parts}) for r in csv.DictReader(lines)
     )
+
+
+def _report(r: Mapping[str, str], whole: Mapping[str, Any], parts: Mapping[str, Any]) -> Report:
+    # A blank: the report has only the whole design.
+    return Report(r["row"], r["group"], **whole, **parts, layer=float(r["layer"]) if r["layer"] else None)
 
 
 PARAMETERS = (
