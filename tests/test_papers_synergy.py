@@ -195,7 +195,7 @@ def test_cluster_times_add_up():
         )
         assert (figure["occupied"].sel(scheme=scheme) >= figure["busy"].sel(scheme=scheme) - 1e-9).all()
     static = figure["busy"].sel(scheme="static")
-    assert (static.sel(cluster="Cluster-0", layer=["conv2", "conv4"]) == 0).all()
+    assert (static.sel(cluster="Cluster-0", layer=["CONV-1", "CONV-2"]) == 0).all()
 
 
 def test_power_adds_up():

@@ -12,7 +12,7 @@ from functools import partial
 
 from hetcnn.papers.hybrid.claims import CLAIMS
 from hetcnn.papers.hybrid.exercises import EXERCISES
-from hetcnn.papers.hybrid.graph import NETWORKS, modules
+from hetcnn.papers.hybrid.graph import NAMES, NETWORKS, modules
 from hetcnn.papers.hybrid.layers import assumptions, dhm_cost, fitter_reports, layer_table, parameters
 from hetcnn.papers.hybrid.machine import constants
 from hetcnn.papers.hybrid.tables import (
@@ -35,6 +35,7 @@ TABLES = {
     "Abstract, as scored": scored,
     "Abstract": reductions,
     "Modules": module_table,
+    **{f"Modules of {NAMES[network]}": partial(partition_table, network) for network in NETWORKS},
     "Modules of SqueezeNet 1.1": partial(partition_table, "squeezenet-1.1"),
     "DHM against GPU": dhm_cost,
     "Layers": layer_table,
