@@ -131,6 +131,9 @@ def test_nothing_was_fitted_to_a_check():
     role = {c.id: c.role for c in claims.load("synergy")}
     assert all(role[c] == "calibration" for c in fitting.FITTED_ON)
     assert len(fitting.FITTED_ON) == 22
+    # the rails were fitted on Fig. 10, the original's power is printed, and the threads were chosen for the utilisation
+    rails = [f"fig10.{n}.{rail}" for n in NETWORKS for rail in power.RAILS]
+    assert {role[c] for c in (*rails, "text.original_power", "text.mean_utilisation")} == {"calibration"}
     for name in NETWORKS:
         assert not any(f".{name}." in c for c in fitting.fitted(left_out=name).fitted_on)
 

@@ -17,7 +17,7 @@ def _steps_of_the_second_convolution() -> float:
 
 
 def _greatest_static_rate() -> float:
-    """Speed-up limit in steps/s when six F-PEs never wait, overheads aside."""
+    """Steps per second of six F-PEs that never wait, overheads aside."""
     return 6 / machine().f_pe
 
 
