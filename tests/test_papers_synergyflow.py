@@ -294,6 +294,14 @@ def test_no_point_is_above_the_roofs(side):
     assert (rigid <= elastic).all()
 
 
+def test_a_network_without_fc_layers_has_no_fc_point():
+    roof = figures.rooflines(networks=["squeezenet-1.0"]).isel(network=0)
+    assert np.isnan(roof["performance"].sel(point="fc"))
+    assert float(roof["performance"].sel(point="whole, rigid")) > 0
+    with pytest.raises(HetcnnError, match="did you mean 'vgg-16'"):
+        figures.rooflines(networks=["vgg16"])
+
+
 def test_sensitivity_moves_every_declared_assumption():
     rows = [str(r) for r in synergyflow.sensitivity()["assumption"].values]
     declared = machine.assumptions()

@@ -268,21 +268,22 @@ def over_time(network: str = CALIBRATED_ON, machine: Machine | None = None) -> x
     )
 
 
-def rooflines(side: str = SIDES[0]) -> xr.Dataset:
+def rooflines(side: str = SIDES[0], networks: Sequence[str] = NETWORKS) -> xr.Dataset:
     """Return intensity and performance of CONV, FC and the whole, rigid and elastic: where the mix sits.
 
     The whole has one intensity, total ops over total bytes. The rigid machine runs it below the roof, because it stands
-    at the CONV layers' point first and at the FC layers' then; the elastic one reaches the roof of the mix.
+    at the CONV layers' point first and at the FC layers' then; the elastic one reaches the roof of the mix. NaN for a
+    part without layers.
     """
     machine = calibrated(side)
     points = ("conv", "fc", "whole, rigid", "whole, elastic")
-    rows = np.array([_roofline_points(n, machine) for n in NETWORKS])
+    rows = np.array([_roofline_points(n, machine) for n in networks])
     return xr.Dataset(
         {
             "intensity": variable("network point", rows[:, 0], "ops/B", "arithmetic intensity"),
             "performance": variable("network point", rows[:, 1], "ops/s", "performance"),
         },
-        {"network": list(NETWORKS), "point": list(points)},
+        {"network": list(networks), "point": list(points)},
         {
             "title": "Where the layers and the mix sit",
             "peak": 2 * machine.rate("conv"),
@@ -296,11 +297,11 @@ def _roofline_points(network: str, machine: Machine) -> tuple[list[float], list[
     conv, fc = model.parts(network, machine)
     ops = [2.0 * machine.batch * float(layers.macs[mask].sum()) for mask in (~layers.fc, layers.fc)]
     moved = [part.M * machine.bandwidth for part in (conv, fc)]
-    intensity = [o / b for o, b in zip(ops, moved, strict=True)] + [sum(ops) / sum(moved)] * 2
+    intensity = [o / b if b else np.nan for o, b in zip(ops, moved, strict=True)] + [sum(ops) / sum(moved)] * 2
     times = [division.rigid_time(conv), division.rigid_time(fc)]
     times += [model.rigid_seconds(network, machine), model.elastic(network, machine).period]
     done = [*ops, sum(ops), sum(ops)]
-    return intensity, [o / t for o, t in zip(done, times, strict=True)]
+    return intensity, [o / t if t else np.nan for o, t in zip(done, times, strict=True)]
 
 
 def pairs() -> xr.Dataset:
