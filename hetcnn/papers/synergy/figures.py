@@ -10,7 +10,7 @@ import xarray as xr
 
 from hetcnn.papers.published import numbers
 from hetcnn.papers.results import variable
-from hetcnn.papers.synergy import power
+from hetcnn.papers.synergy import networks, power
 from hetcnn.papers.synergy.custom import best_custom
 from hetcnn.papers.synergy.designs import DEFAULT, FPGA, NEON, Design, convolutions, run, system
 from hetcnn.papers.synergy.fitting import machine
@@ -75,11 +75,12 @@ def figure_7(network: str = "cifar_full") -> xr.Dataset:
 
 
 def figure_9() -> xr.Dataset:
-    """Return frames/s of the original Darknet (published, and from two software rates) and of Synergy."""
+    """Return frames/s of the original Darknet (published, and from two software rates); frames/s and Gop/s of Synergy."""
     made = machine()
     gain = np.array([speedup(made, n, Design()) for n in NETWORKS])
     original = 1 / np.array([original_seconds(n) for n in NETWORKS])
     two_rates = 1 / np.array([made.original(stages(n)) for n in NETWORKS])
+    work = np.array([networks.load(n).ops / 1e9 for n in NETWORKS])
     return xr.Dataset(
         {
             "throughput": variable("network", gain * original, "frames/s", "throughput of Synergy"),
@@ -90,6 +91,7 @@ def figure_9() -> xr.Dataset:
                 "throughput of Synergy, published",
                 reading_rtol=0.01,
             ),
+            "gops": variable("network", work * gain * original, "Gop/s", "performance of Synergy"),
             "original": variable("network", two_rates, "frames/s", "original Darknet from two software rates"),
             "published_original": variable(
                 "network", original, "frames/s", "original Darknet, published", reading_rtol=0.01
