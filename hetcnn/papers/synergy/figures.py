@@ -75,7 +75,7 @@ def figure_7(network: str = "cifar_full") -> xr.Dataset:
 
 
 def figure_9() -> xr.Dataset:
-    """Return frames/s of the original Darknet (published, and from two software rates); frames/s and Gop/s of Synergy."""
+    """Return the original Darknet's frames/s (published, and from two software rates), Synergy's, and its Gop/s."""
     made = machine()
     gain = np.array([speedup(made, n, Design()) for n in NETWORKS])
     original = 1 / np.array([original_seconds(n) for n in NETWORKS])
