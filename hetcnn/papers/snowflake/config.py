@@ -1,0 +1,118 @@
+"""What the compiler and the machine know of the hardware, and the two ways of writing code for it."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal
+
+from hetcnn import data, platform
+from hetcnn.platform import Platform
+
+__all__ = ["COMPILED", "HAND", "Machine", "Schedule", "assumptions", "machine"]
+
+Mode = Literal["coop", "indep"]
+Order = Literal["maps", "weights"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One cluster: units of vMACs of MACs, buffers in 16-bit words, memory in bytes per cycle, overheads in cycles."""
+
+    clock: float
+    units: int
+    vmacs: int
+    macs: int
+    bank: int
+    """Words of one of the two banks of a unit's maps buffer."""
+    weights: int
+    """Words of a vMAC's weights buffer; one half computes while the other one loads."""
+    bandwidth: float
+    """Bytes per second of the memory."""
+    ports: int
+    port_width: float
+    """Bytes per cycle of one load port."""
+    latency: int
+    """Cycles from a load's last byte to the buffer being usable, and from a store's issue to its first byte."""
+    queue: int
+    """Vector instructions that wait in front of a trace decoder before the control core stalls."""
+
+    @property
+    def bytes_per_cycle(self) -> float:
+        """Memory bandwidth in bytes per cycle."""
+        return self.bandwidth / self.clock
+
+    @property
+    def peak_macs(self) -> int:
+        """MACs per cycle."""
+        return self.units * self.vmacs * self.macs
+
+    @property
+    def peak_ops(self) -> float:
+        """Ops per second, two per MAC.
+
+        >>> machine().peak_ops / 1e9
+        128.0
+        """
+        return 2 * self.peak_macs * self.clock
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How code is written: what the programmer or compiler does, not what the machine is.
+
+    `pointers`: "running" adds to two addresses after every trace; "registers" keeps the address of every kernel row in a
+    register. `fill_slots`: useful work after a branch, or four NOPs. `fuse_pool`: pool before storing, where a unit has
+    all it needs. `parts`: how often all weights are streamed, at least; 0: as few times as the buffer allows.
+    `balance`: spread loads over the ports. `double_buffer`: load the next tile and kernels while computing.
+    """
+
+    name: str
+    pointers: Literal["running", "registers"] = "running"
+    fill_slots: bool = False
+    fuse_pool: bool = False
+    parts: int = 0
+    mode: Mode | Literal["best"] = "best"
+    order: Order | Literal["best"] = "best"
+    balance: bool = True
+    double_buffer: bool = True
+
+
+COMPILED = Schedule("compiled")
+HAND = Schedule("hand", pointers="registers", fill_slots=True, fuse_pool=True, parts=3, order="maps")
+
+
+@cache
+def assumptions() -> tuple[dict[str, Any], ...]:
+    """Return what is neither published nor measured, from `data/papers/snowflake/assumptions.toml`."""
+    with data.path("papers", "snowflake", "assumptions.toml").open("rb") as file:
+        return tuple(tomllib.load(file)["assumption"])
+
+
+def machine(board: Platform | str = "zc706", **changes: float) -> Machine:
+    """Return the machine of a board file with a device `snowflake`; `changes` replace fields.
+
+    >>> found = machine()
+    >>> found.peak_macs, found.bank, found.weights, found.bytes_per_cycle
+    (256, 32768, 8192, 16.8)
+    """
+    if isinstance(board, str):
+        board = platform.load(board)
+    value, device = board.value, "devices.snowflake"
+    word = value(f"{device}.word")
+    nominal = {a["name"]: a["nominal"] for a in assumptions()}
+    found = Machine(
+        clock=value(f"{device}.clock"),
+        units=int(value(f"{device}.resources.units")),
+        vmacs=int(value(f"{device}.resources.vmacs_per_unit")),
+        macs=int(value(f"{device}.resources.macs_per_vmac")),
+        bank=int(value(f"{device}.buffers.maps_per_unit") / word / 2),
+        weights=int(value(f"{device}.buffers.weights_per_vmac") / word),
+        bandwidth=value(f"memories.{board.host}.bandwidth"),
+        ports=int(value(f"{device}.resources.load_ports")),
+        port_width=nominal["port_width"],
+        latency=nominal["latency"],
+        queue=nominal["queue"],
+    )
+    return replace(found, **changes)  # type: ignore[arg-type]

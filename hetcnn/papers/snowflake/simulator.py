@@ -1,0 +1,402 @@
+"""The machine: runs a program's instructions, for their time and bytes alone or with all values.
+
+Every instruction is executed; the iterations of an inner loop without loads or stores are executed together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hetcnn.errors import HetcnnError
+from hetcnn.kernels.interpreter import bind
+from hetcnn.network import Layer
+from hetcnn.papers.snowflake.compiler import Program, Segment
+from hetcnn.papers.snowflake.isa import DELAY_SLOTS, SETTINGS, Instruction
+from hetcnn.papers.snowflake.layout import LOWEST, weight_image
+from hetcnn.papers.snowflake.plan import line_count
+from hetcnn.papers.snowflake.timeline import Counts, Span, Timeline, Trace
+from hetcnn.papers.snowflake.values import Values
+
+__all__ = ["Run", "TaskRun", "execute", "simulate"]
+
+Words = NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """One task's run: from `start` to `end` in cycles, and what it did."""
+
+    segment: Segment
+    start: float
+    end: float
+    counts: Counts
+
+    @property
+    def cycles(self) -> float:
+        """Cycles from the end of the task before to the end of this one."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Run:
+    """A frame: the tasks in order, and the tensors if values were computed (NCHW)."""
+
+    program: Program
+    tasks: tuple[TaskRun, ...]
+    tensors: dict[str, Words] = field(default_factory=dict, repr=False)
+
+    @property
+    def cycles(self) -> float:
+        """Cycles of a frame."""
+        return self.tasks[-1].end
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of a frame."""
+        return self.cycles / self.program.machine.clock
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all loads and stores, and of the instructions, fetched once each."""
+        return sum(t.counts.bytes for t in self.tasks) + self.instruction_bytes
+
+    @property
+    def instruction_bytes(self) -> int:
+        """Bytes of the program."""
+        return 4 * len(self.program.instructions)
+
+    @property
+    def bandwidth(self) -> float:
+        """Average bytes per second."""
+        return self.bytes / self.seconds
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames per second."""
+        return 1 / self.seconds
+
+
+def simulate(program: Program) -> Run:
+    """Run a program for time and bytes alone.
+
+    >>> from hetcnn import zoo
+    >>> from hetcnn.papers.snowflake.compiler import compile_network
+    >>> run = simulate(compile_network(zoo.load("alexnet")))
+    >>> sum(t.counts.traces for t in run.tasks if t.segment.name == "conv3")     # 24 x 13 x (13 x 3 - 2) traces
+    11544
+    """
+    return _Runner(program, None).run({})
+
+
+def execute(program: Program, inputs: dict[str, NDArray[np.generic]]) -> Run:
+    """Run a program with values: `inputs` as the network takes them; the result holds every tensor it stored.
+
+    Raises HetcnnError for weights that the network does not carry or that are not int16.
+    """
+    layout = program.layout
+    memory = np.zeros(layout.words + 4096, np.int16)
+    memory[layout.lowest : layout.lowest + layout.fill] = LOWEST
+    for segment in program.work:
+        if segment.plan.task.kind == "conv":
+            at = layout.weights[segment.name]
+            memory[at : at + segment.plan.weight_words] = weight_image(segment.plan, program.graph.network)
+    return _Runner(program, Values(program.machine, memory)).run(dict(inputs))
+
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """An inner loop: its instructions from the branch's target on, delay slots last, and how registers change."""
+
+    body: tuple[Instruction, ...]
+    places: tuple[int, ...]
+    change: tuple[int, ...]
+
+
+class _Runner:
+    def __init__(self, program: Program, values: Values | None) -> None:
+        self.program, self.values, self.machine = program, values, program.machine
+        self.code = program.instructions
+        self.r = [0] * 32
+        self.settings = dict.fromkeys(SETTINGS, 0)
+        self.time = Timeline(program.machine)
+        self.loops: dict[int, _Loop | None] = {}
+        self.flags = {i.flags: frozenset(i.flags) for i in self.code}
+        self.units = [tuple(u for u in range(self.machine.units) if mask >> u & 1) for mask in range(16)]
+        self.host: dict[str, NDArray[np.generic]] = {}
+
+    def run(self, inputs: dict[str, NDArray[np.generic]]) -> Run:
+        self.host = inputs
+        if self.values is not None:
+            for tensor in self.program.graph.network.inputs:
+                self._publish(tensor.name)
+        done, end = [], 0.0
+        for segment in self.program.segments:
+            if segment.host is not None:
+                self._on_host(segment.host)
+                continue
+            self.time.counts = Counts(ports=[0] * self.machine.ports)
+            self._segment(segment.start, segment.end)
+            start, end = end, max(self.time.core, self.time.vector)
+            if segment is self.program.work[-1]:
+                end = max(end, self.time.stored)
+            done.append(TaskRun(segment, start, end, self.time.counts))
+        return Run(self.program, tuple(done), self._tensors())
+
+    # --- host -----------------------------------------------------------------------------------------------------------
+
+    def _on_host(self, layer: Layer) -> None:
+        """Compute a layer of the host's, from the machine's memory and back into it."""
+        if self.values is None:
+            return
+        network = self.program.graph.network
+        for tensor in layer.inputs:
+            if tensor is not None and tensor.name not in self.host:
+                self.host[tensor.name] = np.asarray(network.weights[tensor.name]) if tensor.constant else self._fetch(tensor.name)
+        names = ["" if t is None else t.name for t in layer.inputs]
+        opsets = {"": network.opset, **network.domains}
+        step = bind(layer.name, layer.op, layer.domain, names, [t.name for t in layer.outputs], layer.attrs, opsets)
+        self.host.update(step(self.host))
+        for tensor in layer.outputs:
+            self._publish(tensor.name)
+
+    def _place(self, name: str) -> tuple[int, int, tuple[int, int, int]] | None:
+        graph = self.program.graph
+        place = graph.storage.get(name)
+        if place is None or place.base not in self.program.layout.tensors:
+            return None
+        return self.program.layout.address(name), place.pitch, graph.shapes[name]
+
+    def _publish(self, name: str) -> None:
+        """Put a tensor of the host's into the machine's memory if the machine reads it."""
+        place = self._place(name)
+        if place is None or self.values is None or name not in self.host or self.host[name].dtype != np.int16:
+            return
+        address, pitch, (height, width, channels) = place
+        image = self.host[name][0].transpose(1, 2, 0).reshape(height * width, channels)
+        at = address + pitch * np.arange(height * width)[:, None] + np.arange(channels)
+        self.values.memory[at] = image
+
+    def _fetch(self, name: str) -> Words:
+        """Return a tensor of the machine's memory as (1, C, H, W)."""
+        graph = self.program.graph
+        name = graph.names.get(name, name)
+        place = self._place(name)
+        assert place is not None, name
+        assert self.values is not None
+        address, pitch, (height, width, channels) = place
+        at = address + pitch * np.arange(height * width)[:, None] + np.arange(channels)
+        words = self.values.memory[at].reshape(height, width, channels)
+        return np.ascontiguousarray(words.transpose(2, 0, 1)[None])
+
+    def _tensors(self) -> dict[str, Words]:
+        if self.values is None:
+            return {}
+        found = {}
+        for segment in self.program.work:
+            last = segment.plan.pool or segment.plan.task
+            found[last.target] = self._fetch(last.target)
+        return found
+
+    # --- instructions ---------------------------------------------------------------------------------------------------
+
+    def _segment(self, pc: int, end: int) -> None:
+        code, r, time = self.code, self.r, self.time
+        while pc < end:
+            instruction = code[pc]
+            op = instruction.op
+            if op not in ("BLE", "BGT", "BEQ"):
+                self._step(instruction)
+                pc += 1
+                continue
+            a, b = (r[x] for x in instruction.registers)
+            taken = a <= b if op == "BLE" else a > b if op == "BGT" else a == b
+            time.issue()
+            for slot in code[pc + 1 : pc + 1 + DELAY_SLOTS]:
+                self._step(slot)
+            if not taken:
+                pc += 1 + DELAY_SLOTS
+                continue
+            if instruction.imm < 0 and self._together(pc, instruction):
+                pc += 1 + DELAY_SLOTS
+            else:
+                pc += instruction.imm
+
+    def _step(self, i: Instruction) -> None:
+        """Execute one instruction that is no branch."""
+        r, op = self.r, i.op
+        self.time.issue()
+        if op == "ADDI":
+            r[i.registers[0]] = r[i.registers[1]] + i.imm
+        elif op == "MAC":
+            self._mac(i)
+        elif op == "MOV":
+            r[i.registers[0]] = i.imm
+        elif op == "ADD":
+            r[i.registers[0]] = r[i.registers[1]] + r[i.registers[2]]
+        elif op == "MULI":
+            r[i.registers[0]] = r[i.registers[1]] * i.imm
+        elif op == "MUL":
+            r[i.registers[0]] = r[i.registers[1]] * r[i.registers[2]]
+        elif op == "MAX":
+            self._max(i)
+        elif op == "VMOV":
+            self._set(SETTINGS[i.registers[0]], r[i.registers[1]])
+        elif op == "LD":
+            self._load(i)
+        elif op == "ST":
+            self._store(i)
+        else:
+            self._move(i)
+        r[0] = 0
+
+    def _set(self, name: str, value: int) -> None:
+        if name == "fence":
+            self.time.fence()
+        self.settings[name] = value
+
+    def _load(self, i: Instruction) -> None:
+        buffer, address, count = (self.r[x] for x in i.registers)
+        if count == 0:
+            return
+        flags, settings, counts = self.flags[i.flags], self.settings, self.time.counts
+        units = self.units[i.units]
+        if "strided" in flags:
+            self.time.load(0, Span(buffer, buffer + count * settings["chunk"]), 2 * count * settings["width"], i.port)
+            counts.residuals += 2 * count * settings["width"]
+            if self.values:
+                self.values.load_pixels(buffer, address, count, units, settings)
+        elif "weights" in flags:
+            self.time.load(1, Span(buffer, buffer + count), 2 * count, i.port)
+            counts.weights += 2 * count
+            if self.values:
+                self.values.load_weights(buffer, address, count, units, self.units[i.vmacs])
+        else:
+            self.time.load(0, Span(buffer, buffer + count), 2 * count, i.port)
+            counts.maps += 2 * count
+            if self.values:
+                self.values.load(buffer, address, count, units)
+
+    def _store(self, i: Instruction) -> None:
+        buffer, address, pixels = (self.r[x] for x in i.registers)
+        settings, units = self.settings, self.units[i.units]
+        nbytes = 2 * pixels * settings["width"]
+        # Units that share maps read their traces in every cycle; in independent mode the port is free 15 times in 16.
+        self.time.store(
+            buffer, nbytes, i.port, line_count(pixels * settings["chunk"]), shares_port=len(units) > 1 or self.pooling
+        )
+        self.time.counts.stores += nbytes
+        if self.values:
+            self.values.store_pixels(buffer, address, pixels, units, settings)
+
+    pooling = False
+
+    def _move(self, i: Instruction) -> None:
+        source, target, words = (self.r[x] for x in i.registers)
+        self.time.move(line_count(words))
+        if self.values:
+            self.values.move(source, target, words)
+
+    # --- vector instructions -----------------------------------------------------------------------------------------------
+
+    def _trace(self, i: Instruction, registers: list[int], change: list[int], times: int) -> Trace:
+        """Return a vector instruction's cycles and what it touches over `times` iterations."""
+        maps, other, words, out = (registers[x] for x in i.registers)
+        last = maps + (times - 1) * change[i.registers[0]]
+        span = Span(min(maps, last), max(maps, last) + max(words, 1))
+        flags = self.flags[i.flags]
+        self.pooling = i.op == "MAX"
+        if i.op == "MAX":
+            return Trace(line_count(words), span, None, out if "last" in flags else None, gathers=False)
+        coop = "coop" in flags
+        per = 1 if coop else self.machine.macs
+        residual = None
+        if "add" in flags:
+            at = out + self.settings["residual"]
+            residual = Span(at, at + (times - 1) * change[i.registers[3]] + self.machine.vmacs * per)
+        writes = out if "last" in flags and "pout" not in flags else None
+        return Trace(
+            line_count(words) * per,
+            span,
+            Span(other, other + max(words, 1) * per),
+            writes,
+            gathers="last" in flags,
+            residual=residual,
+        )
+
+    def _mac(self, i: Instruction) -> None:
+        self.time.trace(self._trace(i, self.r, self.r, 1))
+        if self.values:
+            self._compute(i, self.r, None, 1)
+
+    _max = _mac
+
+    def _compute(self, i: Instruction, registers: list[int], change: list[int] | None, times: int) -> None:
+        assert self.values is not None
+        maps, other, words, out = (registers[x] for x in i.registers)
+        each = np.arange(times)
+        maps_at = maps + each * (change[i.registers[0]] if change else 0)
+        out_at = out + each * (change[i.registers[3]] if change else 0)
+        if i.op == "MAX":
+            self.values.maximum(maps_at, other, words, out_at, self.flags[i.flags])
+        else:
+            self.values.mac(maps_at, other, words, out_at, self.flags[i.flags], self.settings)
+
+    # --- inner loops ---------------------------------------------------------------------------------------------------------
+
+    def _together(self, pc: int, branch: Instruction) -> bool:
+        """Run the iterations that are left of an inner loop at once; False if it is no such loop."""
+        if pc not in self.loops:
+            self.loops[pc] = self._loop(pc, branch)
+        loop = self.loops[pc]
+        if loop is None:
+            return False
+        times = self.r[branch.registers[0]]
+        registers, change = list(self.r), list(loop.change)
+        traces, vector = [], []
+        for place, i in zip(loop.places, loop.body, strict=True):
+            if i.op == "ADDI":
+                registers[i.registers[0]] = registers[i.registers[1]] + i.imm
+            else:
+                traces.append((place, self._trace(i, registers, change, times)))
+                vector.append((i, list(registers)))
+        if self.values:
+            for i, at in vector:
+                self._compute(i, at, change, times)
+        self.time.loop(times, pc - (pc + branch.imm) + 1 + DELAY_SLOTS, traces)
+        # In place: the loop over instructions holds on to the list.
+        self.r[:] = [x + times * c for x, c in zip(self.r, change, strict=True)]
+        self.r[0] = 0
+        return True
+
+    def _loop(self, pc: int, branch: Instruction) -> _Loop | None:
+        """Return a loop of traces and additions to registers that counts down to zero, or None."""
+        counter = branch.registers[0]
+        start = pc + branch.imm
+        places = [*range(start, pc), *range(pc + 1, pc + 1 + DELAY_SLOTS)]
+        body = [self.code[p] for p in places]
+        change = [0] * 32
+        for i in body:
+            if i.op == "ADDI" and i.registers[0] == i.registers[1]:
+                change[i.registers[0]] += i.imm
+            elif i.op not in ("MAC", "MAX"):
+                return None
+        change[0] = 0
+        vectors = [i for i in body if i.op != "ADDI"]
+        if branch.op != "BGT" or branch.registers[1] != 0 or change[counter] != -1 or not vectors:
+            return None
+        steady = all(change[i.registers[1]] == change[i.registers[2]] == 0 for i in vectors)
+        if not steady or "first" not in vectors[0].flags or "last" not in vectors[-1].flags:
+            return None
+        return _Loop(tuple(body), tuple(p - start for p in places), tuple(change))
+
+
+def check(program: Program) -> None:
+    """Raise HetcnnError if a segment's last instructions would leave it by a branch."""
+    for segment in program.work:
+        for pc in range(segment.start, segment.end):
+            i = program.instructions[pc]
+            if i.op in ("BLE", "BGT", "BEQ") and not segment.start <= pc + i.imm <= segment.end:
+                raise HetcnnError(f"task '{segment.name}': instruction {pc} branches out of the task")
