@@ -14,16 +14,19 @@ from hetcnn.papers.snowflake.tasks import Task
 
 __all__ = ["Candidate", "candidates", "choose", "fusible"]
 
-_MOST_REGISTERS = 11
-"""Kernel rows whose addresses fit into registers beside everything else."""
-
-
 @dataclass(frozen=True)
 class Candidate:
     """A plan with its estimate."""
 
     plan: Plan
     estimate: Estimate
+
+    @property
+    def parted(self) -> bool:
+        """Whether maps stay and kernels are streamed in the schedule's parts."""
+        plan = self.plan
+        parts = sum(s.load_weights for s in plan.steps)
+        return plan.task.kind == "conv" and plan.order == "maps" and 1 < parts <= plan.schedule.parts
 
     @property
     def cost(self) -> tuple[float, int]:
@@ -37,7 +40,11 @@ def fusible(task: Task, pool: Task | None) -> bool:
 
 
 def choose(task: Task, machine: Machine, schedule: Schedule, pool: Task | None = None) -> Candidate:
-    """Return the plan that the compiler takes; raise HetcnnError naming the task if none fits."""
+    """Return the plan that the compiler takes; raise HetcnnError naming the task if none fits.
+
+    Code with a wish for parts (hand-written) lets maps stay and streams all kernels in so many parts where memory keeps up
+    and that costs less than 5 % of the fastest plan.
+    """
     found = list(candidates(task, machine, schedule, pool))
     if not found:
         need = 2 * task.kh * task.W * task.C
@@ -46,35 +53,55 @@ def choose(task: Task, machine: Machine, schedule: Schedule, pool: Task | None =
             f"{2 * task.trace:,}; a unit's maps buffer has {4 * machine.bank:,} bytes, a vMAC's weights buffer "
             f"{2 * machine.weights:,}"
         )
-    return min(found, key=lambda c: c.cost)
+    parted = [c for c in found if c.parted and c.estimate.memory_cycles <= c.estimate.cycles]
+    fastest = min(c.cost[0] for c in found)
+    wished = [c for c in parted if c.cost[0] <= 1.05 * fastest]
+    return min(wished or found, key=lambda c: c.cost)
 
 
 def candidates(task: Task, machine: Machine, schedule: Schedule, pool: Task | None = None) -> Iterator[Candidate]:
-    """Yield every plan that fits: each mode, loop order, and number of kernels loaded together."""
-    for mode in _modes(task, machine, schedule):
+    """Yield every plan that fits: each mode, sharing, loop order, and number of kernels loaded together."""
+    ahead = (True, False) if schedule.double_buffer else (False,)
+    for double in ahead:
+        found = list(_candidates(task, machine, schedule, pool, double))
+        yield from found
+        if found:  # without loading ahead only where there is no other way
+            return
+
+
+def _candidates(
+    task: Task, machine: Machine, schedule: Schedule, pool: Task | None, double: bool
+) -> Iterator[Candidate]:
+    for mode, rows in _modes(task, machine, schedule):
         orders: tuple[Order, ...] = ("maps", "weights") if schedule.order == "best" else (schedule.order,)
         for order in orders if task.kind == "conv" else ("maps",):
-            base = Plan(task, machine, schedule, mode, order, (Tile(0, task.OH),), 1, ((0, task.kh),))  # type: ignore[arg-type]
+            base = replace(_whole(task, machine, schedule, mode, rows), order=order, double_maps=double)
             for shaped in _blocks(base):
                 joined = replace(shaped, pool=pool) if _fuses(shaped, pool) else shaped
                 tiled = _tiled(joined) or (_tiled(shaped) if joined is not shaped else None)
-                if tiled is not None:
+                if tiled is not None and (order == "maps" or len(tiled.tiles) > 1):  # one tile stays in either order
                     yield Candidate(tiled, estimate(tiled))
 
 
-def _modes(task: Task, machine: Machine, schedule: Schedule) -> tuple[Mode, ...]:
+def _whole(task: Task, machine: Machine, schedule: Schedule, mode: Mode, rows: bool) -> Plan:
+    """Return a plan of one tile, one kernel a block, one pass."""
+    return Plan(task, machine, schedule, mode, rows, "maps", (Tile(0, task.OH),), 1, ((0, task.kh),))
+
+
+def _modes(task: Task, machine: Machine, schedule: Schedule) -> tuple[tuple[Mode, bool], ...]:
+    """Return mode and whether units take rows."""
     if task.kind == "pool":
-        return ("indep",)
-    modes: tuple[Mode, ...] = ("coop", "indep") if schedule.mode == "best" else (schedule.mode,)
-    probe = [Plan(task, machine, schedule, m, "maps", (Tile(0, task.OH),), 1, ((0, task.kh),)) for m in modes]
-    whole = tuple(p.mode for p in probe if p.chunk_words(0) <= machine.weights // 2)
+        return (("indep", True),)
+    known: tuple[tuple[Mode, bool], ...] = (("coop", False), ("coop", True), ("indep", True))
+    wanted = tuple(k for k in known if schedule.mode in ("best", k[0]))
+    fit = [_whole(task, machine, schedule, *k).chunk_words(0) <= machine.weights // 2 for k in wanted]
     # A kernel too large for either mode goes through the buffers row by row, which only cooperative mode can keep busy.
-    return whole or (("coop",) if "coop" in modes else ())
+    return tuple(k for k, f in zip(wanted, fit, strict=True) if f) or tuple(k for k in wanted if k[0] == "coop")
 
 
 def _fuses(plan: Plan, pool: Task | None) -> bool:
     """Pooling is fused where channels stay in their unit and kernels stream past a map that stays."""
-    streams = plan.mode == "coop" and plan.order == "maps" and plan.passes == 1 and not plan.resident
+    streams = not plan.takes_rows and plan.order == "maps" and plan.passes == 1 and not plan.resident
     return plan.schedule.fuse_pool and streams and fusible(plan.task, pool)
 
 
@@ -84,45 +111,53 @@ def _blocks(plan: Plan) -> Iterator[Plan]:
     if plan.task.kind == "pool":
         yield plan
         return
-    for parts in range(1, plan.task.kh + 1):
-        passed = replace(plan, row_passes=split(plan.task.kh, parts))
-        if passed.chunk_words(0) <= half:
-            break
-    else:
+    # Equal passes, or the longer one's load would outlast the shorter one's work.
+    equal = [n for n in range(1, plan.task.kh + 1) if plan.task.kh % n == 0]
+    passed = [p for n in equal if (p := replace(plan, row_passes=split(plan.task.kh, n))).chunk_words(0) <= half]
+    if not passed:
         return
-    if passed.passes > 1:
+    if passed[0].passes > 1:
         if plan.order == "maps":
-            yield passed
+            yield passed[0]
         return
-    most = max(k for k in range(1, plan.rounds + 1) if plan.rounds % k == 0 and replace(plan, per_block=k).chunk_words(0) <= half)
+    sizes = [k for k in range(1, plan.rounds + 1) if plan.rounds % k == 0]
+    most = max(k for k in sizes if replace(plan, per_block=k).chunk_words(0) <= half)
     if plan.order == "weights" or most == plan.rounds:
-        yield replace(passed, per_block=most)
-    if plan.order == "maps" and most > 1:
-        yield passed
-    if plan.order == "maps" and most == 1 and plan.rounds > 1:
-        yield passed
+        yield replace(plan, per_block=most)
+    if plan.order == "maps" and plan.rounds > 1:
+        # Units that share kernels make few channels a round: enough rounds to a block to load while they compute.
+        yield replace(plan, per_block=min(most, max(k for k in sizes if k <= 4)) if plan.takes_rows else 1)
 
 
 def _tiled(plan: Plan) -> Plan | None:
     """Return the plan with the fewest tiles that fit; hand-written code takes its parts where memory keeps up."""
-    least = next((n for n in range(1, plan.task.OH + 1) if _cut(plan, n).fits), None)
+    most = ceil(plan.task.OH / _grain(plan))
+    least = next((n for n in range(1, most + 1) if _cut(plan, n).fits), None)
     if least is None:
         return None
-    parts = min(plan.schedule.parts, plan.task.OH)
+    parts = min(plan.schedule.parts, most)
     if parts <= 1 or plan.order != "maps" or plan.task.kind == "pool":
         return _cut(plan, least)
     for wanted in range(parts, 1, -1):
         count = wanted * ceil(least / wanted) if plan.resident else max(wanted, least)
-        found = replace(_cut(plan, min(count, plan.task.OH)), reload_every=ceil(least / wanted))
+        if count > most:
+            continue
+        found = replace(_cut(plan, count), reload_every=ceil(least / wanted))
         guess = estimate(found)
         if found.fits and guess.memory_cycles <= guess.cycles:
             return found
     return _cut(plan, least)
 
 
+def _grain(plan: Plan) -> int:
+    """Rows that come together: one for every unit where they take rows."""
+    return plan.machine.units if plan.takes_rows else 1
+
+
 def _cut(plan: Plan, count: int) -> Plan:
-    tiles, pooled = [], 0
-    for first, end in split(plan.task.OH, count):
+    tiles, pooled, grain = [], 0, _grain(plan)
+    for low, high in split(ceil(plan.task.OH / grain), count):
+        first, end = low * grain, min(high * grain, plan.task.OH)
         rows = (0, 0)
         if plan.pool:
             done = sum((p * plan.pool.stride + plan.pool.kh) <= end or end == plan.task.OH for p in range(plan.pool.OH))

@@ -98,13 +98,20 @@ def compile_network(network: Network, on: Machine | None = None, schedule: Sched
     e.note("halves of the weights buffers")
     e.li(HALF, 0)
     e.li(NEXT, on.weights // 2)
-    segments = []
+    segments: list[Segment] = []
+    place, on_the_way = 0, set[str]()  # where the last tile lies; arrays whose stores no fence has waited for
     for step in graph.steps:
         if isinstance(step, Layer):
             segments.append(Segment(len(e), len(e), None, step))
         elif step.name in choices:
             start = len(e) if any(s.choice for s in segments) else 0
-            Generator(choices[step.name].plan, layout).run(e)
+            plan = choices[step.name].plan
+            reads = {graph.storage[name].base for name in (step.source, step.residual) if name}
+            fence = bool(reads & on_the_way)
+            generator = Generator(plan, layout, 1 - place, fence=fence)
+            generator.run(e)
+            place = generator.place
+            on_the_way = (set() if fence else on_the_way) | {graph.storage[(plan.pool or plan.task).target].base}
             segments.append(Segment(start, len(e), choices[step.name]))
     return Program(graph, on, schedule, tuple(e.code), tuple(segments), layout, e.notes)
 

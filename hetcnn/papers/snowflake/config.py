@@ -64,7 +64,7 @@ class Schedule:
 
     `pointers`: "running" adds to two addresses after every trace; "registers" keeps the address of every kernel row in a
     register. `fill_slots`: useful work after a branch, or four NOPs. `fuse_pool`: pool before storing, where a unit has
-    all it needs. `parts`: how often all weights are streamed, at least; 0: as few times as the buffer allows.
+    all it needs. `parts`: maps stay and all kernels are streamed so many times where memory keeps up; 0: no such wish.
     `balance`: spread loads over the ports. `double_buffer`: load the next tile and kernels while computing.
     """
 
@@ -80,7 +80,7 @@ class Schedule:
 
 
 COMPILED = Schedule("compiled")
-HAND = Schedule("hand", pointers="registers", fill_slots=True, fuse_pool=True, parts=3, order="maps")
+HAND = Schedule("hand", pointers="registers", fill_slots=True, fuse_pool=True, parts=3)
 
 
 @cache

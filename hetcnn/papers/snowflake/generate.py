@@ -31,7 +31,7 @@ class _Rows:
 class Generator:
     """Writes the instructions of one task into an emitter."""
 
-    def __init__(self, plan: Plan, layout: Layout) -> None:
+    def __init__(self, plan: Plan, layout: Layout, place: int = 0, *, fence: bool = True) -> None:
         self.plan, self.task, self.layout = plan, plan.task, layout
         self.machine, self.schedule = plan.machine, plan.schedule
         self.last = plan.pool or plan.task
@@ -39,10 +39,14 @@ class Generator:
         self.stage = self.buffer - plan.stage_words
         self.pitch = layout.pitch(self.last.target)
         self.row_out = self.last.OW * self.pitch
+        self.width = min(plan.lanes, plan.task.OC) if plan.task.kind == "conv" else plan.task.C
         # Addresses in registers need one for every kernel row; with residuals fewer are free.
         most = 4 if self.task.residual or plan.passes > 1 else 11
         self.in_registers = self.schedule.pointers == "registers" and self.task.kh <= most
         self.carry = 0
+        self.fence = fence
+        # The other place than the last task's tile has, so that loading need not wait for it.
+        self.place = place if 2 * plan.slot + plan.stage_words <= self.buffer else 0
 
     # --- the task -----------------------------------------------------------------------------------------------------
 
@@ -58,9 +62,10 @@ class Generator:
             e.note("first kernels, while the last task's results are still on their way")
             e.li(WPTR, self.layout.weights[self.task.name])
             self._load_weights(e, 0)
-        e.set("fence", ZERO)
+        if self.fence:
+            e.set("fence", ZERO)
         steps = self.plan.steps
-        bank = 0
+        bank = self.place
         for i, step in enumerate(steps):
             if i == 0 or (step.load_map and not self.plan.double_maps):
                 self._load_tile(e, self.plan.tiles[step.tile], bank)
@@ -71,6 +76,7 @@ class Generator:
                 self._load_tile(e, self.plan.tiles[after.tile], 1 - bank)
             self._step(e, i, bank * self.plan.slot)
             bank = 1 - bank if ahead else bank
+        self.place = bank
 
     def _step(self, e: Emitter, index: int, base: int) -> None:
         step = self.plan.steps[index]
@@ -100,7 +106,7 @@ class Generator:
         first = tile.pooled[0] if self.plan.pool else tile.first
         channel = block * self.plan.per_block * self.plan.lanes
         e.li(OUT, self.layout.address(self.last.target) + first * self.row_out + channel)
-        e.set_to("width", min(self.plan.lanes, self.task.OC) if self.task.kind == "conv" else self.task.C)
+        e.set_to("width", self.width)
         if self.plan.pool:
             e.li(REGION, self._regions)
         if self.task.residual:
@@ -132,7 +138,10 @@ class Generator:
         width, base = self.task.W * self.task.C, bank * self.plan.slot
         source = self.layout.address(self.task.source)
         e.note(f"{self.task.name}: load the map of rows {tile.first} to {tile.end - 1} into place {bank}")
-        if not self.plan.shares_rows:
+        if self.task.skip > 1:
+            self._load_pixels(e, tile, base)
+            return
+        if not self.plan.takes_rows:
             low, high = self.plan.map_rows(tile, 0)
             words = (high - low) * width
             cuts = [words * i // self.machine.ports // 16 * 16 for i in range(self.machine.ports)] + [words]
@@ -147,6 +156,23 @@ class Generator:
                 if end > first:
                     at = fill if padding else source + first * width
                     self._load(e, base + (first - low) * width, at, (end - first) * width, 1 << unit)
+
+    def _load_pixels(self, e: Emitter, tile: Tile, base: int) -> None:
+        """Load only the pixels that a 1x1 convolution with a stride reads, row by row."""
+        task, plan = self.task, self.plan
+        source, width = self.layout.address(task.source), self.layout.width(task.source)
+        for setting, value in (("pitch", task.skip * task.C), ("width", task.C), ("chunk", task.C)):
+            e.set_to(setting, value)
+        for unit in range(self.machine.units) if plan.takes_rows else (0,):
+            low, high = plan.map_rows(tile, unit)
+            for row in range(low, high):
+                mask = 1 << unit if plan.takes_rows else (1 << self.machine.units) - 1
+                e.li(RM, base + (row - low) * task.W * task.C)
+                e.li(RW, source + row * task.skip * width * task.C)
+                e.li(LEN, task.W)
+                e.emit("LD", RM, RW, LEN, flags=("strided",), units=mask, port=e.port(task.W * task.C))
+        for setting, value in (("pitch", self.pitch), ("width", self.width), ("chunk", plan.pixel_words)):
+            e.set_to(setting, value)
 
     def _load(self, e: Emitter, buffer: int, memory: int, words: int, units: int) -> None:
         if words > 0:
@@ -165,7 +191,7 @@ class Generator:
         every = (1 << self.machine.units) - 1
         for stream in range(self.plan.streams):
             unit, vmac = divmod(stream, self.machine.vmacs)
-            units = 1 << unit if self.plan.mode == "coop" else every
+            units = every if self.plan.takes_rows else 1 << unit
             e.emit("LD", NEXT, WPTR, WLEN, flags=("weights",), units=units, vmacs=1 << vmac, port=e.port(words))
             e.emit("ADD", WPTR, WPTR, WLEN)
 
@@ -219,12 +245,12 @@ class Generator:
         task, plan = self.task, self.plan
         pitch = self.layout.pitch(task.residual)
         e.set_to("pitch", pitch)
-        units = range(self.machine.units) if plan.shares_rows else range(1)
+        units = range(self.machine.units) if plan.takes_rows else range(1)
         for unit in units:
             first, end = plan.unit_range(tile, unit)
             if end > first:
                 words = (end - first) * task.OW * plan.lanes
-                mask = 1 << unit if plan.shares_rows else (1 << self.machine.units) - 1
+                mask = 1 << unit if plan.takes_rows else (1 << self.machine.units) - 1
                 e.li(RLEN, (end - first) * task.OW)
                 e.add(RW, RPTR, first * task.OW * pitch)
                 e.emit("LD", AREA, RW, RLEN, flags=("strided",), units=mask, port=e.port(words))
@@ -287,7 +313,7 @@ class Generator:
         low, high = plan.row_passes[row_pass]
         found = []
         for row in range(plan.unit_rows(tile)):
-            if plan.shares_rows:
+            if plan.takes_rows:
                 edge = Edge(0, 1, 0, high - low)
                 ranges = [plan.unit_range(tile, u) for u in range(self.machine.units)]
                 units = sum(1 << u for u, (a, b) in enumerate(ranges) if a + row < b)
@@ -342,7 +368,7 @@ class Generator:
         """Store one staged row (of every unit at work), and turn to the other row of the stage."""
         plan = self.plan
         e.li(LEN, pixels)
-        if not plan.shares_rows:
+        if not plan.takes_rows:
             e.emit("ST", STAGE, OUT, LEN, flags=("strided",), units=units, port=e.port(pixels * plan.lanes))
         else:
             each = plan.unit_rows(tile) * self.row_out

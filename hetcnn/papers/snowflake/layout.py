@@ -35,6 +35,10 @@ class Layout:
         place = self.graph.storage[tensor]
         return self.tensors[place.base] + place.channel
 
+    def width(self, tensor: str) -> int:
+        """Return the pixels of a row."""
+        return self.graph.shapes[tensor][1]
+
     def pitch(self, tensor: str) -> int:
         """Return the words from pixel to pixel."""
         return self.graph.storage[tensor].pitch
@@ -53,7 +57,7 @@ def lay_out(graph: Graph, plans: list[Plan]) -> Layout:
     weights = {}
     for plan in plans:
         weights[plan.task.name], at = at, at + plan.weight_words
-    padded = [p.task for p in plans if p.shares_rows]
+    padded = [p.task for p in plans if p.takes_rows]
     fill = max((t.W * t.C * max(t.top, t.kh - 1) for t in padded), default=0)
     return Layout(graph, tensors, weights, at, at + fill, fill, at + 2 * fill)
 

@@ -65,7 +65,7 @@ class Estimate:
     maps_in: int
     maps_out: int
     exposed: float
-    """Cycles before the first trace can start: its tile must be there."""
+    """Cycles in which nothing computes: the first tile must be there, or every tile if they are not loaded ahead."""
     bandwidth: float
     """Bytes per cycle."""
 
@@ -88,15 +88,16 @@ class Estimate:
 def estimate(plan: Plan) -> Estimate:
     """Return the estimate of a planned task."""
     cycles = _pool_cycles(plan) if plan.task.kind == "pool" else _conv_cycles(plan)
-    maps = sum(_tile_in(plan, plan.tiles[s.tile]) for s in plan.steps if s.load_map)
     times = sum(s.load_weights for s in plan.steps) / (plan.blocks if plan.order == "weights" else 1)
     out, residual = stored_words(plan)
-    first = _tile_in(plan, plan.tiles[0])
+    sizes = [_tile_in(plan, t) for t in plan.tiles]
+    loads = [sizes[s.tile] for s in plan.steps if s.load_map]
+    first = loads[0] if plan.double_maps else sum(loads)
     bandwidth = plan.machine.bytes_per_cycle
     return Estimate(
         cycles,
         weights=round(2 * plan.weight_words * times),
-        maps_in=2 * (maps + residual),
+        maps_in=2 * (sum(loads) + residual),
         maps_out=2 * out,
         exposed=2 * first / bandwidth,
         bandwidth=bandwidth,
@@ -111,7 +112,7 @@ def stored_words(plan: Plan) -> tuple[int, int]:
 
 
 def _tile_in(plan: Plan, tile: Tile) -> int:
-    units = plan.machine.units if plan.shares_rows else 1
+    units = plan.machine.units if plan.takes_rows else 1
     rows = (plan.map_rows(tile, unit) for unit in range(units))
     return sum(high - low for low, high in rows) * plan.task.W * plan.task.C
 
@@ -127,13 +128,14 @@ def _conv_cycles(plan: Plan) -> float:
                 total += rows * e.count * max(busy, plan.machine.macs, issue)
     total *= plan.rounds
     # The stage is written and read through the port that the traces use; in independent mode they leave it free.
-    stores = plan.rounds * task.OH * line_count(task.OW * plan.channels) if plan.mode == "coop" else 0
+    height = sum(plan.unit_rows(t) for t in plan.tiles)
+    stores = plan.rounds * height * line_count(task.OW * plan.channels) if plan.mode == "coop" and not plan.pool else 0
     return total + stores + (_fused_pool_cycles(plan) if plan.pool else 0)
 
 
 def _rows(plan: Plan, first: int, end: int) -> list[tuple[int, int]]:
     """Return (rows, traces per output) of a pass over kernel rows first to end."""
-    if plan.mode == "indep":
+    if plan.takes_rows:
         return [(sum(plan.unit_rows(t) for t in plan.tiles), end - first)]
     return [(e.count, max(min(e.start + e.taps, end) - max(e.start, first), 0)) for e in plan.task.rows]
 

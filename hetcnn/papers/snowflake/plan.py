@@ -1,8 +1,9 @@
 """A task cut to fit the buffers: mode, tiles of rows, rounds of output channels, blocks of kernels, and their order.
 
-Cooperative mode ("coop"): the 16 MACs of a vMAC take 16 words of one trace, so a vMAC makes one output channel; the
-units hold the same map and take different channels: 16 a round. Independent mode ("indep"): every MAC makes its own
-channel from one word at a time, 64 a round; the units hold the same kernels and take different rows.
+Cooperative mode ("coop"): the 16 MACs of a vMAC take 16 words of one trace, so a vMAC makes one output channel.
+Independent mode ("indep"): every MAC makes its own channel from one word at a time. The four units share either maps (each
+makes other channels: 16 a round in cooperative mode) or kernels (each takes other rows: 4 channels a round in cooperative
+mode, 64 in independent mode).
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ class Plan:
     machine: Machine
     schedule: Schedule
     mode: Mode
+    takes_rows: bool
+    """Whether the units share kernels and take different rows, or share maps and take different channels."""
     order: Order
     tiles: tuple[Tile, ...]
     per_block: int
@@ -84,6 +87,8 @@ class Plan:
     reload_every: int = 0
     """Tiles after which weights that would stay are streamed again; 0: never."""
     pool: Task | None = None
+    double_maps: bool = True
+    """Whether the next tile loads while this one computes; if not, a tile may take the whole buffer."""
 
     # --- channels -----------------------------------------------------------------------------------------------------
 
@@ -95,7 +100,7 @@ class Plan:
     @property
     def lanes(self) -> int:
         """Output channels of a round."""
-        return self.channels * (self.machine.units if self.mode == "coop" else 1)
+        return self.channels * (1 if self.takes_rows else self.machine.units)
 
     @property
     def rounds(self) -> int:
@@ -136,8 +141,8 @@ class Plan:
 
     @property
     def streams(self) -> int:
-        """Distinct vMACs' weights: all differ in cooperative mode, units share them in independent mode."""
-        return self.machine.vmacs * (self.machine.units if self.mode == "coop" else 1)
+        """Distinct vMACs' weights: those of all units, or of one where units share kernels."""
+        return self.machine.vmacs * (1 if self.takes_rows else self.machine.units)
 
     @property
     def weight_words(self) -> int:
@@ -148,25 +153,20 @@ class Plan:
 
     # --- maps ---------------------------------------------------------------------------------------------------------
 
-    @property
-    def shares_rows(self) -> bool:
-        """Whether the units take different rows (independent mode and pooling), not different channels."""
-        return self.mode == "indep" or self.task.kind == "pool"
-
     def unit_rows(self, tile: Tile) -> int:
         """Output rows of a tile that each unit takes."""
-        return ceil(tile.rows / self.machine.units) if self.shares_rows else tile.rows
+        return ceil(tile.rows / self.machine.units) if self.takes_rows else tile.rows
 
     def unit_range(self, tile: Tile, unit: int) -> tuple[int, int]:
         """Return the output rows of one unit; they may be none."""
-        if not self.shares_rows:
+        if not self.takes_rows:
             return tile.first, tile.end
         each = self.unit_rows(tile)
         return min(tile.first + unit * each, tile.end), min(tile.first + (unit + 1) * each, tile.end)
 
     def map_rows(self, tile: Tile, unit: int) -> tuple[int, int]:
         """Return the rows of the map in one unit's buffer; where units take rows, padding is among them."""
-        if not self.shares_rows:
+        if not self.takes_rows:
             return self.task.input_rows(tile.first, tile.end)
         first, end = self.unit_range(tile, unit)
         low = first * self.task.stride - self.task.top
@@ -174,7 +174,7 @@ class Plan:
 
     def tile_words(self, tile: Tile) -> int:
         """Words of a tile's map in the fullest unit."""
-        if self.shares_rows:
+        if self.takes_rows:
             rows = (self.unit_rows(tile) - 1) * self.task.stride + self.task.kh
         else:
             low, high = self.task.input_rows(tile.first, tile.end)
@@ -230,16 +230,6 @@ class Plan:
         return 2 if self.double_maps and len(self.tiles) > 1 else 1
 
     @property
-    def oversized(self) -> bool:
-        """Whether one window's rows are more than a bank holds, so that a tile has to take both."""
-        return self.task.kh * self.task.W * self.task.C > self.machine.bank
-
-    @property
-    def double_maps(self) -> bool:
-        """Whether the next tile loads while this one computes."""
-        return self.schedule.double_buffer and not self.oversized
-
-    @property
     def fits(self) -> bool:
         """Whether a tile fits into a bank, two tiles and the stage into the buffer, and a chunk of weights into half of its."""
         chunks = self.task.kind == "pool" or all(
@@ -247,7 +237,7 @@ class Plan:
         )
         most = max(self.tile_words(t) for t in self.tiles)
         bank = self.machine.bank
-        tiles = most <= (2 * bank if self.oversized else bank)
+        tiles = most <= (bank if self.double_maps else 2 * bank)
         return chunks and tiles and self.slots * self.slot + self.stage_words <= 2 * bank
 
     # --- order --------------------------------------------------------------------------------------------------------

@@ -126,6 +126,7 @@ class _Runner:
         self.flags = {i.flags: frozenset(i.flags) for i in self.code}
         self.units = [tuple(u for u in range(self.machine.units) if mask >> u & 1) for mask in range(16)]
         self.host: dict[str, NDArray[np.generic]] = {}
+        self.port_taken = False
 
     def run(self, inputs: dict[str, NDArray[np.generic]]) -> Run:
         self.host = inputs
@@ -265,7 +266,7 @@ class _Runner:
         units = self.units[i.units]
         if "strided" in flags:
             self.time.load(0, Span(buffer, buffer + count * settings["chunk"]), 2 * count * settings["width"], i.port)
-            counts.residuals += 2 * count * settings["width"]
+            counts.maps += 2 * count * settings["width"]
             if self.values:
                 self.values.load_pixels(buffer, address, count, units, settings)
         elif "weights" in flags:
@@ -283,15 +284,13 @@ class _Runner:
         buffer, address, pixels = (self.r[x] for x in i.registers)
         settings, units = self.settings, self.units[i.units]
         nbytes = 2 * pixels * settings["width"]
-        # Units that share maps read their traces in every cycle; in independent mode the port is free 15 times in 16.
-        self.time.store(
-            buffer, nbytes, i.port, line_count(pixels * settings["chunk"]), shares_port=len(units) > 1 or self.pooling
-        )
+        # Cooperative traces and pooling read the buffer in every cycle; in independent mode the port is free 15 times in
+        # 16. Units that store rows of their own do so at the same time: the first one's count.
+        lines = line_count(pixels * settings["chunk"]) if self.port_taken and 0 in units else 0
+        self.time.store(Span(buffer, buffer + pixels * settings["chunk"]), nbytes, i.port, lines)
         self.time.counts.stores += nbytes
         if self.values:
             self.values.store_pixels(buffer, address, pixels, units, settings)
-
-    pooling = False
 
     def _move(self, i: Instruction) -> None:
         source, target, words = (self.r[x] for x in i.registers)
@@ -307,7 +306,7 @@ class _Runner:
         last = maps + (times - 1) * change[i.registers[0]]
         span = Span(min(maps, last), max(maps, last) + max(words, 1))
         flags = self.flags[i.flags]
-        self.pooling = i.op == "MAX"
+        self.port_taken = i.op == "MAX" or "coop" in flags
         if i.op == "MAX":
             return Trace(line_count(words), span, None, out if "last" in flags else None, gathers=False)
         coop = "coop" in flags

@@ -80,6 +80,8 @@ class Task:
     residual: str = ""
     shift: int = 8
     bias_shift: int = 8
+    skip: int = 1
+    """Only every so many pixels of the source are loaded: a 1x1 convolution reads no others."""
 
     @property
     def rows(self) -> tuple[Edge, ...]:
@@ -269,6 +271,8 @@ class _Parser:
         names = [t.name if t is not None else "" for t in layer.inputs[1:]]
         task = self._task(layer, "conv")
         shifts = {key: int(layer.attrs.get(key, 8)) for key in ("shift", "bias_shift")}
+        if task.kh == task.kw == 1 and task.stride > 1 and task.top == task.left == 0:
+            task = replace(task, H=task.OH, W=task.OW, stride=1, skip=task.stride)
         self._emit(replace(task, weight=names[0], bias=names[1] if names[1:] else "", **shifts))
 
     def _pool(self, layer: Layer) -> None:

@@ -25,7 +25,6 @@ class Counts:
 
     weights: int = 0
     maps: int = 0
-    residuals: int = 0
     stores: int = 0
     instructions: int = 0
     traces: int = 0
@@ -36,7 +35,7 @@ class Counts:
     @property
     def bytes(self) -> int:
         """Bytes of all loads and stores."""
-        return self.weights + self.maps + self.residuals + self.stores
+        return self.weights + self.maps + self.stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +111,10 @@ class Timeline:
         ready = self.ready[space]
         ready[pages] = [max(done, old) for old in ready[pages]]
 
-    def store(self, address: int, nbytes: int, port: int, lines: int, *, shares_port: bool) -> None:
-        """Store from the stage, once it is written; in cooperative mode the traces wait for the port meanwhile."""
+    def store(self, span: Span, nbytes: int, port: int, lines: int) -> None:
+        """Store from the stage, once it is written; traces wait while `lines` leave through the buffer's port."""
         start = max(self.core, self.vector)
-        if shares_port:
+        if lines:
             self.vector = start + lines
             self.counts.busy += lines
         takes = nbytes / min(self.machine.port_width, self.machine.bytes_per_cycle)
@@ -123,7 +122,9 @@ class Timeline:
         self.memory += nbytes / self.machine.bytes_per_cycle
         self.counts.ports[port] += nbytes
         done = self.writing[port] + self.machine.latency
-        self.drained[address] = done
+        self.drained[span.first] = done
+        pages = span.pages
+        self.used[0][pages] = [max(done, old) for old in self.used[0][pages]]
         self.stored = max(self.stored, done)
 
     def move(self, lines: int) -> None:

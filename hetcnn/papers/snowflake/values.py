@@ -46,10 +46,11 @@ class Values:
         return np.asarray(address + settings["pitch"] * np.arange(pixels)[:, None] + np.arange(settings["width"]))
 
     def load_pixels(self, buffer: int, address: int, pixels: int, units: Sequence[int], settings: dict[str, int]) -> None:
-        """Copy `width` words of every pixel, `chunk` of them to each unit in turn."""
+        """Copy `width` words of every pixel: all of them to each unit if a chunk has room, else a chunk to each in turn."""
         words, chunk = self.memory[self._pixels(address, pixels, settings)], settings["chunk"]
+        whole = settings["width"] <= chunk
         for i, unit in enumerate(units):
-            part = words[:, i * chunk : (i + 1) * chunk]
+            part = words if whole else words[:, i * chunk : (i + 1) * chunk]
             view = self.maps[unit, buffer : buffer + pixels * chunk].reshape(pixels, chunk)
             view[:, : part.shape[1]] = part
 
