@@ -43,7 +43,7 @@ def choose(task: Task, machine: Machine, schedule: Schedule, pool: Task | None =
     """Return the plan that the compiler takes; raise HetcnnError naming the task if none fits.
 
     Code with a wish for parts (hand-written) lets maps stay and streams all kernels in so many parts where memory keeps up
-    and that costs less than 5 % of the fastest plan.
+    and that costs less than 1 %.
     """
     found = list(candidates(task, machine, schedule, pool))
     if not found:
@@ -53,9 +53,11 @@ def choose(task: Task, machine: Machine, schedule: Schedule, pool: Task | None =
             f"{2 * task.trace:,}; a unit's maps buffer has {4 * machine.bank:,} bytes, a vMAC's weights buffer "
             f"{2 * machine.weights:,}"
         )
-    parted = [c for c in found if c.parted and c.estimate.memory_cycles <= c.estimate.cycles]
-    fastest = min(c.cost[0] for c in found)
-    wished = [c for c in parted if c.cost[0] <= 1.05 * fastest]
+    # What is not pooled here has to be pooled later.
+    later = choose(pool, machine, schedule).estimate.total if pool is not None and schedule.fuse_pool else 0.0
+    costs = [c.estimate.total + (later if c.plan.pool is None else 0.0) for c in found]
+    parted = [c for c, cost in zip(found, costs, strict=True) if c.parted and cost <= 1.01 * min(costs)]
+    wished = [c for c in parted if c.estimate.memory_cycles <= c.estimate.cycles]
     return min(wished or found, key=lambda c: c.cost)
 
 

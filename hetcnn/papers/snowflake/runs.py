@@ -1,0 +1,45 @@
+"""Runs that many tables read, each made once: a network, compiled one way, on one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
+
+from hetcnn import zoo
+from hetcnn.papers.snowflake.compiler import compile_network
+from hetcnn.papers.snowflake.config import COMPILED, HAND, Machine, Schedule, machine
+from hetcnn.papers.snowflake.simulator import Run, TaskRun, simulate
+
+__all__ = ["NETWORKS", "SCHEDULES", "conv_seconds", "run", "schedule", "seconds", "variant"]
+
+NETWORKS = ("alexnet", "resnet-18", "googlenet", "resnet-50", "resnet-50-v1", "squeezenet-1.1", "vgg-16")
+"""The zoo's networks on which tables are made; the paper has the first two."""
+
+SCHEDULES = {"compiled": COMPILED, "hand": HAND}
+
+
+def schedule(name: str, **changes: object) -> Schedule:
+    """Return one of the two ways of writing code, with changes."""
+    return replace(SCHEDULES[name], **changes)  # type: ignore[arg-type]
+
+
+@cache
+def run(network: str, how: Schedule = COMPILED, on: Machine | None = None) -> Run:
+    """Return the run of a network of the zoo for time and bytes."""
+    return simulate(compile_network(zoo.load(network), on, how))
+
+
+def variant(network: str, how: str = "compiled", **changes: float) -> Run:
+    """Return the run on a machine with some fields changed."""
+    return run(network, SCHEDULES[how], machine(**changes))
+
+
+def seconds(tasks: Iterable[TaskRun], clock: float) -> float:
+    """Return the time of some tasks."""
+    return sum(t.cycles for t in tasks) / clock
+
+
+def conv_seconds(found: Run) -> float:
+    """Return the time of all convolutions (with pooling where it is fused): what the makers' tables add up."""
+    return seconds((t for t in found.tasks if t.segment.plan.task.kind == "conv"), found.program.machine.clock)
