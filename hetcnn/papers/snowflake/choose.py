@@ -46,6 +46,8 @@ def choose(task: Task, machine: Machine, schedule: Schedule, pool: Task | None =
     and that costs less than 1 %.
     """
     found = list(candidates(task, machine, schedule, pool))
+    if not found and schedule.order != "best":  # the order asked for is impossible here
+        return choose(task, machine, replace(schedule, order="best"), pool)
     if not found:
         need = 2 * task.kh * task.W * task.C
         raise HetcnnError(
@@ -76,12 +78,15 @@ def _candidates(
 ) -> Iterator[Candidate]:
     for mode, rows in _modes(task, machine, schedule):
         orders: tuple[Order, ...] = ("maps", "weights") if schedule.order == "best" else (schedule.order,)
-        for order in orders if task.kind == "conv" else ("maps",):
+        if task.kind == "pool":
+            orders = ("maps",)
+        for order in orders:
             base = replace(_whole(task, machine, schedule, mode, rows), order=order, double_maps=double)
             for shaped in _blocks(base):
                 joined = replace(shaped, pool=pool) if _fuses(shaped, pool) else shaped
                 tiled = _tiled(joined) or (_tiled(shaped) if joined is not shaped else None)
-                if tiled is not None and (order == "maps" or len(tiled.tiles) > 1):  # one tile stays in either order
+                # One tile stays in either order.
+                if tiled is not None and (order == orders[0] or len(tiled.tiles) > 1):
                     yield Candidate(tiled, estimate(tiled))
 
 
