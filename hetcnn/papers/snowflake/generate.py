@@ -16,6 +16,7 @@ __all__ = ["Generator"]
 ZERO, RM, RW, RL, RO, RX, RY, RB, RK = range(9)
 ROW, KERNEL, OUT, HALF, NEXT, WPTR, _, WLEN, LEN, BIAS, STAGE, REGION, FIRST_POINTER = range(9, 22)
 RLEN, RLEFT, RPTR, RES, PARTIAL, DEPTH, AREA = 25, 26, 27, 28, 29, 30, 31
+POOLED, POOL_ROW = 28, 29  # no residuals or partial sums where pooling is fused
 
 
 @dataclass(frozen=True)
@@ -296,12 +297,11 @@ class Generator:
         if plan.passes > 1:
             e.li(PARTIAL, self._areas[2])
         if plan.pool:
-            e.add(STAGE, REGION, self.carry * plan.row_stage)
-        for rows in self._row_runs(tile, row_pass):
-            self._rows(e, tile, base, row_pass, rows)
-        if plan.pool:
-            self._fused_pool(e, tile)
-        elif final:
+            self._pooled_round(e, tile, base)
+        else:
+            for rows in self._row_runs(tile, row_pass):
+                self._rows(e, tile, base, row_pass, rows)
+        if final and not plan.pool:
             done = plan.unit_rows(tile)
             e.add(OUT, OUT, plan.lanes - done * self.row_out)
         e.add(KERNEL, KERNEL, plan.kernel_words(row_pass))
@@ -333,25 +333,31 @@ class Generator:
 
     def _rows(self, e: Emitter, tile: Tile, base: int, row_pass: int, rows: _Rows) -> None:
         task, plan = self.task, self.plan
-        width = task.W * task.C
-        low = plan.map_rows(tile, 0)[0]
-        top = (tile.first + rows.first) * task.stride - task.top + plan.row_passes[row_pass][0] + rows.edge.start - low
-        e.li(ROW, base + max(top, 0) * width)
+        e.li(ROW, base + self._map_offset(tile, rows, row_pass))
         final = row_pass + 1 == plan.passes
         with e.loop(RY, rows.count):
             self._aim(e, final)
-            e.emit("ADDI", RO, STAGE)
-            for column in task.columns:
-                self._columns(e, column, rows.edge, row_pass)
-            e.add(ROW, ROW, task.stride * width)
+            self._row(e, rows.edge, row_pass)
             if plan.passes > 1:
                 e.add(PARTIAL, PARTIAL, 2 * plan.row_stage)
             if task.residual and final:
                 e.add(RES, RES, plan.row_stage)
-            if plan.pool:
-                e.add(STAGE, STAGE, plan.row_stage)
-            elif final:
-                self._store_row(e, tile, rows.units, self.task.OW, plan.row_stage)
+            if final:
+                self._store_row(e, tile, rows.units, self.task.OW, STAGE, plan.row_stage)
+
+    def _map_offset(self, tile: Tile, rows: _Rows, row_pass: int) -> int:
+        """Words from the start of a tile's map to the first row that `rows` read."""
+        task, plan = self.task, self.plan
+        low = plan.map_rows(tile, 0)[0]
+        top = (tile.first + rows.first) * task.stride - task.top + plan.row_passes[row_pass][0] + rows.edge.start - low
+        return max(top, 0) * task.W * task.C
+
+    def _row(self, e: Emitter, edge: Edge, row_pass: int) -> None:
+        """One row of results into the stage; ROW goes on to the next one."""
+        e.emit("ADDI", RO, STAGE)
+        for column in self.task.columns:
+            self._columns(e, column, edge, row_pass)
+        e.add(ROW, ROW, self.task.stride * self.task.W * self.task.C)
 
     def _aim(self, e: Emitter, final: bool) -> None:
         """Tell the vector unit how far residuals and partial sums are from the stage."""
@@ -364,21 +370,21 @@ class Generator:
             e.emit("ADD", SCRATCH, SCRATCH, PARTIAL)
             e.set("partial", SCRATCH)
 
-    def _store_row(self, e: Emitter, tile: Tile, units: int, pixels: int, stage: int) -> None:
+    def _store_row(self, e: Emitter, tile: Tile, units: int, pixels: int, at: int, stage: int) -> None:
         """Store one staged row (of every unit at work), and turn to the other row of the stage."""
         plan = self.plan
         e.li(LEN, pixels)
         if not plan.takes_rows:
-            e.emit("ST", STAGE, OUT, LEN, flags=("strided",), units=units, port=e.port(pixels * plan.lanes))
+            e.emit("ST", at, OUT, LEN, flags=("strided",), units=units, port=e.port(pixels * plan.lanes))
         else:
             each = plan.unit_rows(tile) * self.row_out
             for unit in range(self.machine.units):
                 if units >> unit & 1:
                     e.add(RW, OUT, unit * each)
                     words = pixels * plan.pixel_words
-                    e.emit("ST", STAGE, RW, LEN, flags=("strided",), units=1 << unit, port=e.port(words))
-        e.emit("MULI", STAGE, STAGE, imm=-1)
-        e.add(STAGE, STAGE, 2 * self.stage + stage)
+                    e.emit("ST", at, RW, LEN, flags=("strided",), units=1 << unit, port=e.port(words))
+        e.emit("MULI", at, at, imm=-1)
+        e.add(at, at, 2 * self.stage + stage)
         e.add(OUT, OUT, self.row_out)
 
     def _columns(self, e: Emitter, column: Edge, rows: Edge, row_pass: int) -> None:
@@ -455,13 +461,13 @@ class Generator:
                 e.emit("ADDI", RO, STAGE)
                 for column in task.columns:
                     at = (column.first * task.stride - task.left + column.start) * task.C
-                    self._max(e, task, column, task.kh, at, width, task.C)
+                    self._max(e, task, column, task.kh, (ROW, at), width, task.C)
                 e.add(ROW, ROW, task.stride * width)
-                self._store_row(e, tile, rows.units, task.OW, plan.row_stage)
+                self._store_row(e, tile, rows.units, task.OW, STAGE, plan.row_stage)
 
-    def _max(self, e: Emitter, pool: Task, column: Edge, taps: int, at: int, width: int, depth: int) -> None:
-        """One run of pooled pixels from ROW + at; `width` words between rows, `depth` between pixels."""
-        e.add(RM, ROW, at)
+    def _max(self, e: Emitter, pool: Task, column: Edge, taps: int, at: tuple[int, int], width: int, depth: int) -> None:
+        """One run of pooled pixels from a register plus an offset; `width` words between rows, `depth` between pixels."""
+        e.add(RM, *at)
         e.li(RL, column.taps * depth)
         if column.count > 1:
             e.li(RX, column.count)
@@ -478,30 +484,77 @@ class Generator:
         assert self.plan.pool is not None
         return max(tile.end - tile.pooled[1] * self.plan.pool.stride, 0)
 
-    def _fused_pool(self, e: Emitter, tile: Tile) -> None:
-        """Pool the rows that are complete, store them, and move what the next tile needs to the front."""
+    def _pooled_round(self, e: Emitter, tile: Tile, base: int) -> None:
+        """One round's rows with their pooling in between, and what the next tile needs again moved to the front."""
         plan, pool = self.plan, self.plan.pool
         assert pool is not None
-        origin = tile.first - self.carry
         e.li(DEPTH, plan.pixel_words)
-        e.li(STAGE, self.stage)
+        e.li(POOLED, self.stage)
+        e.add(STAGE, REGION, self.carry * plan.row_stage)
+        items = self._interleaved(tile)
+        at = 0
+        while at < len(items):
+            length, times = _repeats(items[at:], pool.stride + 1)
+            self._repeat(e, tile, base, items[at : at + length], times)
+            at += length * times
         first, end = tile.pooled
-        for run in pool.rows:
-            low, high = max(run.first, first), min(run.first + run.count, end)
-            if high <= low:
-                continue
-            e.add(ROW, REGION, (low * pool.stride - origin) * plan.row_stage)
-            with e.loop(RY, high - low):
-                e.emit("ADDI", RO, STAGE)
-                for column in pool.columns:
-                    at = column.first * pool.stride * plan.pixel_words
-                    self._max(e, pool, column, run.taps, at, plan.row_stage, plan.pixel_words)
-                e.add(ROW, ROW, pool.stride * plan.row_stage)
-                self._store_row(e, tile, (1 << self.machine.units) - 1, pool.OW, plan.pooled_stage)
         e.add(OUT, OUT, plan.lanes - (end - first) * self.row_out)
         after = self._carry_after(tile) if tile.end < self.task.OH else 0
         if after:
-            e.add(RM, REGION, (tile.end - after - origin) * plan.row_stage)
+            e.add(RM, REGION, (tile.rows + self.carry - after) * plan.row_stage)
             e.li(RL, after * plan.row_stage)
             e.emit("TMOV", RM, REGION, RL)
         e.add(REGION, REGION, plan.region)
+
+    def _interleaved(self, tile: Tile) -> list[_Rows]:
+        """Rows of results (units > 0) and pooled rows (units 0), these a row late: their words are written by then."""
+        pool = self.plan.pool
+        assert pool is not None
+        every = [
+            _Rows(runs.first + i, 1, runs.edge, runs.units) for runs in self._row_runs(tile, 0) for i in range(runs.count)
+        ]
+        taps = {r.first + i: r.taps for r in pool.rows for i in range(r.count)}
+        waiting = list(range(*tile.pooled))
+        items = []
+        for row in every:
+            items.append(row)
+            while waiting and waiting[0] * pool.stride + taps[waiting[0]] - 1 < tile.first + row.first:
+                p = waiting.pop(0)
+                items.append(_Rows(p, 1, Edge(0, 1, 0, taps[p]), 0))
+        return items + [_Rows(p, 1, Edge(0, 1, 0, taps[p]), 0) for p in waiting]
+
+    def _repeat(self, e: Emitter, tile: Tile, base: int, items: list[_Rows], times: int) -> None:
+        plan, pool = self.plan, self.plan.pool
+        assert pool is not None
+        rows = next((i for i in items if i.units), None)
+        pooled = next((i for i in items if not i.units), None)
+        if rows is not None:
+            e.li(ROW, base + self._map_offset(tile, rows, 0))
+        if pooled is not None:
+            origin = tile.first - self.carry
+            e.add(POOL_ROW, REGION, (pooled.first * pool.stride - origin) * plan.row_stage)
+        with e.loop(RY, times):
+            for item in items:
+                if item.units:
+                    self._row(e, item.edge, 0)
+                    e.add(STAGE, STAGE, plan.row_stage)
+                    continue
+                e.emit("ADDI", RO, POOLED)
+                for column in pool.columns:
+                    at = (POOL_ROW, column.first * pool.stride * plan.pixel_words)
+                    self._max(e, pool, column, item.edge.taps, at, plan.row_stage, plan.pixel_words)
+                e.add(POOL_ROW, POOL_ROW, pool.stride * plan.row_stage)
+                self._store_row(e, tile, (1 << self.machine.units) - 1, pool.OW, POOLED, plan.pooled_stage)
+
+
+def _repeats(items: list[_Rows], period: int) -> tuple[int, int]:
+    """Return the length of the pattern that items begin with, and how often it comes: `period` items, or one."""
+    keys = [(i.edge.start, i.edge.taps, i.units) for i in items]
+    for length in (period, 1):
+        pattern, times = keys[:length], 1
+        while keys[times * length : (times + 1) * length] == pattern:
+            times += 1
+        one_kind = len({k for k in pattern if k[2]}) == 1 and sum(not k[2] for k in pattern) == 1
+        if length == 1 or (times > 1 and one_kind):
+            return length, times
+    raise AssertionError(items)

@@ -21,7 +21,7 @@ LINE = 16
 """Words of a line, what a trace decoder fetches in a cycle."""
 
 
-PAGE = 256
+PAGE = 64
 """Words in which the dispatch tracks loads; areas that load while their neighbours are read start on a new one."""
 
 
@@ -189,7 +189,8 @@ class Plan:
     @property
     def row_stage(self) -> int:
         """Words of one row of results in a unit."""
-        return self.task.OW * self.pixel_words
+        words = self.task.OW * self.pixel_words
+        return PAGE * ceil(words / PAGE) if self.pool else words
 
     @property
     def carried(self) -> int:

@@ -126,7 +126,7 @@ class _Runner:
         self.flags = {i.flags: frozenset(i.flags) for i in self.code}
         self.units = [tuple(u for u in range(self.machine.units) if mask >> u & 1) for mask in range(16)]
         self.host: dict[str, NDArray[np.generic]] = {}
-        self.port_taken = False
+        self.coop = False
 
     def run(self, inputs: dict[str, NDArray[np.generic]]) -> Run:
         self.host = inputs
@@ -140,7 +140,7 @@ class _Runner:
                 continue
             self.time.counts = Counts(ports=[0] * self.machine.ports)
             self._segment(segment.start, segment.end)
-            start, end = end, max(self.time.core, self.time.vector)
+            start, end = end, max(self.time.core, self.time.vector, self.time.pooling)
             if segment is self.program.work[-1]:
                 end = max(end, self.time.stored)
             done.append(TaskRun(segment, start, end, self.time.counts))
@@ -284,9 +284,9 @@ class _Runner:
         buffer, address, pixels = (self.r[x] for x in i.registers)
         settings, units = self.settings, self.units[i.units]
         nbytes = 2 * pixels * settings["width"]
-        # Cooperative traces and pooling read the buffer in every cycle; in independent mode the port is free 15 times in
-        # 16. Units that store rows of their own do so at the same time: the first one's count.
-        lines = line_count(pixels * settings["chunk"]) if self.port_taken and 0 in units else 0
+        # Cooperative traces read the buffer in every cycle; in independent mode the port is free 15 times in 16. Units
+        # that store rows of their own do so at the same time: the first one's count.
+        lines = line_count(pixels * settings["chunk"]) if self.coop and 0 in units else 0
         self.time.store(Span(buffer, buffer + pixels * settings["chunk"]), nbytes, i.port, lines)
         self.time.counts.stores += nbytes
         if self.values:
@@ -306,23 +306,21 @@ class _Runner:
         last = maps + (times - 1) * change[i.registers[0]]
         span = Span(min(maps, last), max(maps, last) + max(words, 1))
         flags = self.flags[i.flags]
-        self.port_taken = i.op == "MAX" or "coop" in flags
+        self.coop = i.op == "MAX" or "coop" in flags
+        coop, per = "coop" in flags, 1 if "coop" in flags else self.machine.macs
+        wide = other if i.op == "MAX" else self.machine.vmacs * per
+        ends = out + (times - 1) * change[i.registers[3]] + wide
+        writes = Span(out, ends) if "last" in flags and "pout" not in flags else None
         if i.op == "MAX":
-            return Trace(line_count(words), span, None, out if "last" in flags else None, gathers=False)
-        coop = "coop" in flags
-        per = 1 if coop else self.machine.macs
-        residual = None
-        if "add" in flags:
-            at = out + self.settings["residual"]
-            residual = Span(at, at + (times - 1) * change[i.registers[3]] + self.machine.vmacs * per)
-        writes = out if "last" in flags and "pout" not in flags else None
+            return Trace(line_count(words), span, None, writes, gathers=False)
+        shift = self.settings["residual"]
         return Trace(
-            line_count(words) * per,
+            line_count(words) * (1 if coop else self.machine.macs),
             span,
             Span(other, other + max(words, 1) * per),
             writes,
             gathers="last" in flags,
-            residual=residual,
+            residual=Span(out + shift, ends + shift) if "add" in flags else None,
         )
 
     def _mac(self, i: Instruction) -> None:

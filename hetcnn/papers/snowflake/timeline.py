@@ -1,7 +1,8 @@
 """When things happen: the control core, the trace decoders, load ports and the memory, in cycles.
 
-The core issues one instruction a cycle, in order. Vector instructions wait in a queue of limited length and run one
-after the other; all units run in step. A load waits for the last use of the buffer words that it overwrites, takes its
+The core issues one instruction a cycle, in order. MACs and poolings have a decoder each; vector instructions wait in its
+queue of limited length and run one after the other, and a pooling's lines pass through the buffer's port that MACs use
+too. All units run in step. A load waits for the last use of the buffer words that it overwrites, takes its
 turn at its port and at the memory, and is usable `latency` cycles after its last byte; the dispatch holds back a trace
 whose words are still on their way.
 """
@@ -53,14 +54,19 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A vector instruction: its cycles, what it reads and, for the last one of an output, the address it writes."""
+    """A vector instruction: its cycles, what it reads and, for the last one of an output, what it writes."""
 
     cycles: float
     maps: Span
     weights: Span | None
-    writes: int | None
+    writes: Span | None
     gathers: bool
     residual: Span | None = None
+
+    @property
+    def pools(self) -> bool:
+        """Whether it runs on the decoder of poolings."""
+        return self.weights is None
 
 
 class Timeline:
@@ -71,7 +77,8 @@ class Timeline:
         self.core = 0.0
         self.vector = 0.0
         self.gathered = 0.0
-        self.started: deque[float] = deque(maxlen=machine.queue)
+        self.pooling = 0.0
+        self.started: tuple[deque[float], deque[float]] = (deque(maxlen=machine.queue), deque(maxlen=machine.queue))
         self.port = [0.0] * machine.ports
         self.writing = [0.0] * machine.ports
         self.memory = 0.0
@@ -113,9 +120,10 @@ class Timeline:
 
     def store(self, span: Span, nbytes: int, port: int, lines: int) -> None:
         """Store from the stage, once it is written; traces wait while `lines` leave through the buffer's port."""
-        start = max(self.core, self.vector)
+        pages = span.pages
+        start = max(self.core, max(self.ready[0][pages]))
         if lines:
-            self.vector = start + lines
+            self.vector = max(self.vector, start) + lines
             self.counts.busy += lines
         takes = nbytes / min(self.machine.port_width, self.machine.bytes_per_cycle)
         self.writing[port] = max(start, self.writing[port]) + takes
@@ -123,13 +131,12 @@ class Timeline:
         self.counts.ports[port] += nbytes
         done = self.writing[port] + self.machine.latency
         self.drained[span.first] = done
-        pages = span.pages
         self.used[0][pages] = [max(done, old) for old in self.used[0][pages]]
         self.stored = max(self.stored, done)
 
     def move(self, lines: int) -> None:
-        """Move a trace within the units."""
-        self.vector = max(self.core, self.vector) + 2 * lines
+        """Move a trace within the units, after all poolings that may read it."""
+        self.vector = max(self.core, self.vector, self.pooling) + 2 * lines
         self.counts.busy += 2 * lines
 
     # --- vector instructions ---------------------------------------------------------------------------------------------
@@ -141,44 +148,58 @@ class Timeline:
         if trace.residual is not None:
             found = max(found, max(self.ready[0][trace.residual.pages]))
         if trace.writes is not None:
-            found = max(found, self.drained.get(trace.writes, 0.0))
+            found = max(found, self.drained.get(trace.writes.first, 0.0))
         return found
 
-    def _use(self, trace: Trace) -> None:
+    def _use(self, trace: Trace, end: float) -> None:
         for space, span in ((0, trace.maps), (1, trace.weights), (0, trace.residual)):
             if span is not None and span.end > span.first:
                 pages = span.pages
-                self.used[space][pages] = [self.vector] * (pages.stop - pages.start)
+                self.used[space][pages] = [end] * (pages.stop - pages.start)
+        if trace.writes is not None:
+            pages = trace.writes.pages
+            self.ready[0][pages] = [end] * (pages.stop - pages.start)
+
+    def _free(self, trace: Trace) -> float:
+        return self.pooling if trace.pools else self.vector
+
+    def _until(self, trace: Trace, end: float, lines: float) -> None:
+        """Set the decoder's time; MACs lose the cycles in which a pooling's lines pass through the port."""
+        if trace.pools:
+            self.pooling = end
+            self.vector += lines
+        else:
+            self.vector = end
 
     def trace(self, trace: Trace) -> None:
         """Run one vector instruction that the core has just issued."""
-        if len(self.started) == self.machine.queue:
-            self.core = max(self.core, self.started[0])
-        free = max(self.core, self.vector)
+        started = self.started[trace.pools]
+        if len(started) == self.machine.queue:
+            self.core = max(self.core, started[0])
+        free = max(self.core, self._free(trace))
         start = max(free, self._ready(trace))
         self.counts.waiting += start - free
-        self.started.append(start)
-        self.vector = start + trace.cycles
+        started.append(start)
+        end = start + trace.cycles
         if trace.gathers:
-            self.vector = max(self.vector, self.gathered + GATHER)
-            self.gathered = self.vector
-        self.counts.busy += self.vector - start
+            end = max(end, self.gathered + GATHER)
+            self.gathered = end
+        self._until(trace, end, trace.cycles)
+        self.counts.busy += end - start
         self.counts.traces += 1
-        self._use(trace)
+        self._use(trace, end)
 
     def loop(self, times: int, instructions: int, traces: list[tuple[int, Trace]]) -> None:
         """Run `times` equal iterations at once: `traces` with their place among an iteration's instructions.
 
-        The end is the longest path: the decoders busy from the first trace on, or the core's last issue and what follows.
+        The end is the longest path: the decoder busy from the first trace on, or the core's last issue and what follows.
         Spans cover all iterations.
         """
-        if times == 0:
-            return
+        one = traces[0][1]
         work = sum(t.cycles for _, t in traces)
         gathers = any(t.gathers for _, t in traces)
         each = max(work, GATHER) if gathers else work
-        first = traces[0][0] + 1
-        free = max(self.vector, self.core + first)
+        free = max(self._free(one), self.core + traces[0][0] + 1)
         begin = max(free, *(self._ready(t) for _, t in traces))
         self.counts.waiting += begin - free
         rest, tail = 0.0, 0.0
@@ -187,14 +208,16 @@ class Timeline:
             tail = max(tail, place + 1 + rest)
         issued = self.core + times * instructions
         bound = self.core + (times - 1) * instructions + tail
-        self.vector = max(begin + times * each, bound)
+        end = max(begin + times * each, bound)
         if gathers:
-            self.gathered = self.vector
+            self.gathered = end
+        self._until(one, end, times * work)
         mean = each / len(traces)
-        self.core = max(issued, self.vector - self.machine.queue * mean)
-        self.started.extend(self.vector - (self.machine.queue - i) * mean for i in range(self.machine.queue))
+        self.core = max(issued, end - self.machine.queue * mean)
+        queue = self.machine.queue
+        self.started[one.pools].extend(end - (queue - i) * mean for i in range(queue))
         self.counts.busy += times * each
         self.counts.instructions += times * instructions
         self.counts.traces += times * len(traces)
         for _, t in traces:
-            self._use(t)
+            self._use(t, end)
