@@ -55,12 +55,15 @@ def choose(task: Task, machine: Machine, schedule: Schedule, pool: Task | None =
             f"{2 * task.trace:,}; a unit's maps buffer has {4 * machine.bank:,} bytes, a vMAC's weights buffer "
             f"{2 * machine.weights:,}"
         )
+    if schedule.parts:
+        found = [c for c in found if c.plan.pool is None or c.parted] or found
     # What is not pooled here has to be pooled later.
     later = choose(pool, machine, schedule).estimate.total if pool is not None and schedule.fuse_pool else 0.0
     costs = [c.estimate.total + (later if c.plan.pool is None else 0.0) for c in found]
-    parted = [c for c, cost in zip(found, costs, strict=True) if c.parted and cost <= 1.01 * min(costs)]
-    wished = [c for c in parted if c.estimate.memory_cycles <= c.estimate.cycles]
-    return min(wished or found, key=lambda c: c.cost)
+    priced = sorted(zip(costs, found, strict=True), key=lambda pair: (float(f"{pair[0]:.3g}"), pair[1].estimate.bytes))
+    keeps_up = [c for _, c in priced if c.parted and c.estimate.memory_cycles <= c.estimate.cycles]
+    wished = [c for cost, c in priced if c in keeps_up and cost <= 1.01 * min(costs)]
+    return (wished or [c for _, c in priced])[0]
 
 
 def candidates(task: Task, machine: Machine, schedule: Schedule, pool: Task | None = None) -> Iterator[Candidate]:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import tomllib
 from functools import cache
 
 import numpy as np
 import xarray as xr
 
-from hetcnn import platform, roofline
+from hetcnn import data, platform, roofline
+from hetcnn.errors import HetcnnError
 from hetcnn.papers.published import number, numbers
 from hetcnn.papers.results import variable
 from hetcnn.papers.snowflake.config import COMPILED, HAND, assumptions, machine
 from hetcnn.papers.snowflake.runs import NETWORKS, conv_seconds, run, variant
 
 __all__ = ["energy", "line_up", "resident_roofline", "roofline_points", "sensitivity"]
-
-_BOARDS = {"256": (1, 256), "1k": (2, 512), "2k": (4, 512), "3k": (6, 512)}
-_AC510_CLOCK = 187e6
-_AC510_BANDWIDTH = 9e9
-_AC510_POWER = 24.0
-
 
 def roofline_points(how: str = "compiled") -> xr.Dataset:
     """Return every network's intensity and rate (convolutions), the attainable rate, and a linear layer's.
@@ -77,29 +73,28 @@ def resident_roofline(network: str = "alexnet", how: str = "hand") -> xr.Dataset
 def line_up() -> xr.Dataset:
     """Return peak rate, memory bandwidth, power and predicted frame rates of the line-up, 256 to 3,072 MACs.
 
-    One ZC706, or AC510 boards with two clusters of 256 MACs each at 187 MHz and half a board's memory. Every cluster
-    works on frames of its own, so rates add up; AlexNet and ResNet-18 on compiled code.
+    One ZC706, or AC510 boards of several clusters that share a board's memory (`data/papers/snowflake/line_up.toml`). Every
+    cluster works on frames of its own, so rates add up; AlexNet and ResNet-18 on compiled code.
     """
-    zc706 = machine()
-    ac510 = machine(clock=_AC510_CLOCK, bandwidth=_AC510_BANDWIDTH / 2)
+    with data.path("papers", "snowflake", "line_up.toml").open("rb") as file:
+        systems = tomllib.load(file)["system"]
     rows = []
-    for name, (boards, macs) in _BOARDS.items():
-        one = zc706 if name == "256" else ac510
-        clusters = boards * macs // one.peak_macs
+    for s in systems:
+        each = s["clusters_per_board"]
+        one = machine(clock=s["clock"], bandwidth=s["bandwidth_per_board"] / each)
+        clusters = s["boards"] * each
         fps = [clusters * run(n, COMPILED, one).frames_per_second for n in ("alexnet", "resnet-18")]
-        bandwidth = zc706.bandwidth if name == "256" else boards * _AC510_BANDWIDTH
-        power = number("snowflake", "power.lineup") if name == "256" else boards * _AC510_POWER
-        rows.append((boards * macs, clusters * one.peak_ops / 1e9, bandwidth / 1e9, power, *fps))
-    macs_, peak, bandwidth_, power_, alexnet, resnet = (np.array(c, float) for c in zip(*rows, strict=True))
-    names = list(_BOARDS)
+        memory, power = s["boards"] * s["bandwidth_per_board"], s["boards"] * s["power_per_board"]
+        rows.append((clusters * one.peak_macs, clusters * one.peak_ops / 1e9, memory / 1e9, power, *fps))
+    macs, peak, bandwidth, power_, alexnet, resnet = (np.array(c, float) for c in zip(*rows, strict=True))
+    names = [s["name"] for s in systems]
+    theirs = numbers("snowflake", [f"lineup.{n}.rate" for n in names])
     return xr.Dataset(
         {
-            "macs": variable("system", macs_, "MAC", "MACs"),
+            "macs": variable("system", macs, "MAC", "MACs"),
             "peak": variable("system", peak, "Gop/s", "peak rate"),
-            "published_peak": variable(
-                "system", numbers("snowflake", [f"lineup.{n}.rate" for n in names]), "Gop/s", "peak rate, published"
-            ),
-            "bandwidth": variable("system", bandwidth_, "GB/s", "memory bandwidth"),
+            "published_peak": variable("system", theirs, "Gop/s", "peak rate, published"),
+            "bandwidth": variable("system", bandwidth, "GB/s", "memory bandwidth"),
             "power": variable("system", power_, "W", "power of the boards"),
             "alexnet": variable("system", alexnet, "frames/s", "AlexNet"),
             "resnet_18": variable("system", resnet, "frames/s", "ResNet-18"),
@@ -149,25 +144,23 @@ def _variants() -> dict[str, dict[str, float]]:
     return found
 
 
+def _headlines(changes: dict[str, float]) -> tuple[float, ...]:
+    try:
+        alexnet, hand = variant("alexnet", **changes), variant("alexnet", "hand", **changes)
+        resnet = variant("resnet-18", **changes)
+    except HetcnnError:  # a layer no longer fits
+        return (np.nan,) * 6
+    by_hand = conv_seconds(hand)
+    rates = alexnet.frames_per_second, alexnet.bandwidth / 1e9, 1e3 * by_hand, by_hand / alexnet.seconds
+    return (*rates, resnet.frames_per_second, resnet.bandwidth / 1e9)
+
+
 def sensitivity() -> xr.Dataset:
-    """Return how far the headlines move when one assumption is at an end of its range.
+    """Return how far the headlines move when one assumption is at an end of its range; NaN where a layer does not fit.
 
     bank: words of half a unit's maps buffer; weights: words of a vMAC's buffer. Both of the board file.
     """
-    rows = []
-    for changes in _variants().values():
-        alexnet, resnet = variant("alexnet", **changes), variant("resnet-18", **changes)
-        hand = conv_seconds(variant("alexnet", "hand", **changes))
-        rows.append(
-            (
-                alexnet.frames_per_second,
-                alexnet.bandwidth / 1e9,
-                1e3 * hand,
-                hand / alexnet.seconds,
-                resnet.frames_per_second,
-                resnet.bandwidth / 1e9,
-            )
-        )
+    rows = [_headlines(changes) for changes in _variants().values()]
     columns = {
         "alexnet": ("frames/s", "AlexNet"),
         "alexnet_bandwidth": ("GB/s", "AlexNet, bandwidth"),
@@ -177,5 +170,5 @@ def sensitivity() -> xr.Dataset:
         "resnet_18_bandwidth": ("GB/s", "ResNet-18, bandwidth"),
     }
     values = zip(*rows, strict=True)
-    data = {k: variable("assumption", list(v), u, n) for (k, (u, n)), v in zip(columns.items(), values, strict=True)}
-    return xr.Dataset(data, {"assumption": list(_variants())}, {"title": "Sensitivity"})
+    found = {k: variable("assumption", list(v), u, n) for (k, (u, n)), v in zip(columns.items(), values, strict=True)}
+    return xr.Dataset(found, {"assumption": list(_variants())}, {"title": "Sensitivity"})

@@ -92,20 +92,28 @@ class Instruction:
     port: int = 0
 
     def __post_init__(self) -> None:
-        if self.op not in OPCODES:
+        if self.op not in _REGISTERS:
             raise unknown("instruction", self.op, OPCODES)
         fields = _REGISTERS[self.op]
-        if len(self.registers) != len(fields) or not all(0 <= r < 32 for r in self.registers):
+        if len(self.registers) != len(fields) or not (min(self.registers) >= 0 and max(self.registers) < 32):
             raise HetcnnError(f"{self.op} {self.registers}: expected {len(fields)} registers from 0 to 31")
         bits = _IMMEDIATE.get(self.op, 0)
-        if not (-(1 << bits - 1) <= self.imm < 1 << bits - 1 if bits else self.imm == 0):
+        if self.imm and not (bits and -(1 << bits - 1) <= self.imm < 1 << bits - 1):
             raise HetcnnError(f"{self.op}: immediate {self.imm} does not fit into {bits} bits")
+        if self.flags:
+            self._check_flags()
+        if self.units or self.vmacs or self.port:
+            self._check_target()
+
+    def _check_flags(self) -> None:
         known = FLAGS.get(self.op, ())
         for flag in self.flags:
             if flag not in known:
                 raise unknown(f"flag of {self.op}", flag, known)
-        if tuple(sorted(self.flags, key=known.index)) != self.flags:
+        if tuple(flag for flag in known if flag in self.flags) != self.flags:
             raise HetcnnError(f"{self.op}: flags {self.flags}: expected in the order {known}, each once")
+
+    def _check_target(self) -> None:
         widths = dict(_TARGET.get(self.op, ()))
         for name in ("units", "vmacs", "port"):
             if not 0 <= getattr(self, name) < 1 << widths.get(name, 0):

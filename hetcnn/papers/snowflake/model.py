@@ -151,5 +151,4 @@ def _fused_pool_cycles(plan: Plan) -> float:
     assert plan.pool is not None
     pool = plan.pool
     lines = pool.kh * line_count(pool.kw * plan.pixel_words)
-    issue = pixel_instructions(pool.kh, plan.schedule)
-    return plan.rounds * pool.OH * (pool.OW * max(lines, issue) + line_count(plan.pooled_stage))
+    return plan.rounds * pool.OH * (pool.OW * lines + line_count(plan.pooled_stage))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 
 from hetcnn.papers.snowflake.config import Machine, Mode, Order, Schedule
@@ -248,7 +249,7 @@ class Plan:
         """Whether all weights are in the buffers at once."""
         return self.blocks * self.passes == 1
 
-    @property
+    @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The tiles and blocks in order. maps: a tile stays, all blocks pass; weights: a block stays, all tiles pass."""
         return tuple(self._steps())

@@ -13,7 +13,7 @@ from hetcnn.papers.snowflake.simulator import Run, TaskRun, simulate
 
 __all__ = ["NETWORKS", "SCHEDULES", "conv_seconds", "run", "schedule", "seconds", "variant"]
 
-NETWORKS = ("alexnet", "resnet-18", "googlenet", "resnet-50", "resnet-50-v1", "squeezenet-1.1", "vgg-16")
+NETWORKS = ("alexnet", "resnet-18", "googlenet", "resnet-50", "squeezenet-1.1")
 """The zoo's networks on which tables are made; the paper has the first two."""
 
 SCHEDULES = {"compiled": COMPILED, "hand": HAND}

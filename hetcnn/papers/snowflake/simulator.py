@@ -14,7 +14,7 @@ from hetcnn.errors import HetcnnError
 from hetcnn.kernels.interpreter import bind
 from hetcnn.network import Layer
 from hetcnn.papers.snowflake.compiler import Program, Segment
-from hetcnn.papers.snowflake.isa import DELAY_SLOTS, SETTINGS, Instruction
+from hetcnn.papers.snowflake.isa import DELAY_SLOTS, NOP, SETTINGS, Instruction
 from hetcnn.papers.snowflake.layout import LOWEST, weight_image
 from hetcnn.papers.snowflake.plan import line_count
 from hetcnn.papers.snowflake.timeline import Counts, Span, Timeline, Trace
@@ -23,6 +23,7 @@ from hetcnn.papers.snowflake.values import Values
 __all__ = ["Run", "TaskRun", "execute", "simulate"]
 
 Words = NDArray[np.int16]
+_BRANCHES = frozenset({"BLE", "BGT", "BEQ"})
 
 
 @dataclass(frozen=True)
@@ -205,25 +206,36 @@ class _Runner:
 
     def _segment(self, pc: int, end: int) -> None:
         code, r, time = self.code, self.r, self.time
+        executed = 0
         while pc < end:
             instruction = code[pc]
             op = instruction.op
-            if op not in ("BLE", "BGT", "BEQ"):
+            if op == "ADDI" or op == "MOV":  # most of them, here without a call
+                rd = instruction.registers[0]
+                r[rd] = instruction.imm + (r[instruction.registers[1]] if op == "ADDI" else 0)
+                r[0] = 0
+                time.core += 1
+                executed += 1
+                pc += 1
+                continue
+            if op not in _BRANCHES:
                 self._step(instruction)
                 pc += 1
                 continue
             a, b = (r[x] for x in instruction.registers)
             taken = a <= b if op == "BLE" else a > b if op == "BGT" else a == b
-            time.issue()
+            time.issue(1 + DELAY_SLOTS)
             for slot in code[pc + 1 : pc + 1 + DELAY_SLOTS]:
-                self._step(slot)
+                if slot is not NOP:
+                    time.issue(-1)
+                    self._step(slot)
             if not taken:
                 pc += 1 + DELAY_SLOTS
-                continue
-            if instruction.imm < 0 and self._together(pc, instruction):
+            elif instruction.imm < 0 and self._together(pc, instruction):
                 pc += 1 + DELAY_SLOTS
             else:
                 pc += instruction.imm
+        time.counts.instructions += executed
 
     def _step(self, i: Instruction) -> None:
         """Execute one instruction that is no branch."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 
 from hetcnn.errors import HetcnnError
@@ -83,12 +84,12 @@ class Task:
     skip: int = 1
     """Only every so many pixels of the source are loaded: a 1x1 convolution reads no others."""
 
-    @property
+    @cached_property
     def rows(self) -> tuple[Edge, ...]:
         """Runs of output rows with the same taps on the map."""
         return edges(self.OH, self.H, self.kh, self.stride, self.top)
 
-    @property
+    @cached_property
     def columns(self) -> tuple[Edge, ...]:
         """Runs of output columns with the same taps on the map."""
         return edges(self.OW, self.W, self.kw, self.stride, self.left)

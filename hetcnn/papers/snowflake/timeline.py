@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hetcnn.papers.snowflake.config import Machine
 from hetcnn.papers.snowflake.plan import PAGE
@@ -39,8 +40,7 @@ class Counts:
         return self.weights + self.maps + self.stores
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Words `first` to `end` of the maps buffers or of the weights buffers."""
 
     first: int
@@ -52,8 +52,7 @@ class Span:
         return slice(self.first // PAGE, (self.end - 1) // PAGE + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """A vector instruction: its cycles, what it reads and, for the last one of an output, what it writes."""
 
     cycles: float
@@ -116,7 +115,7 @@ class Timeline:
         start = max(self.core, max(self.used[space][pages]))
         done = self._transfer(start, nbytes, port)
         ready = self.ready[space]
-        ready[pages] = [max(done, old) for old in ready[pages]]
+        ready[pages] = [done if done > old else old for old in ready[pages]]
 
     def store(self, span: Span, nbytes: int, port: int, lines: int) -> None:
         """Store from the stage, once it is written; traces wait while `lines` leave through the buffer's port."""
@@ -131,7 +130,7 @@ class Timeline:
         self.counts.ports[port] += nbytes
         done = self.writing[port] + self.machine.latency
         self.drained[span.first] = done
-        self.used[0][pages] = [max(done, old) for old in self.used[0][pages]]
+        self.used[0][pages] = [done if done > old else old for old in self.used[0][pages]]
         self.stored = max(self.stored, done)
 
     def move(self, lines: int) -> None:
