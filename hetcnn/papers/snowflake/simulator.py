@@ -5,6 +5,7 @@ Every instruction is executed; the iterations of an inner loop without loads or 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -109,11 +110,14 @@ def execute(program: Program, inputs: dict[str, NDArray[np.generic]]) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    """An inner loop: its instructions from the branch's target on, delay slots last, and how registers change."""
+    """An inner loop: its vector instructions, what registers have gained before each, their places among an iteration's
+    instructions, what registers gain in an iteration, and the least and greatest offset into the map."""
 
-    body: tuple[Instruction, ...]
+    vectors: tuple[Instruction, ...]
+    offsets: tuple[tuple[int, ...], ...]
     places: tuple[int, ...]
     change: tuple[int, ...]
+    reach: tuple[int, int]
 
 
 class _Runner:
@@ -312,7 +316,7 @@ class _Runner:
 
     # --- vector instructions -----------------------------------------------------------------------------------------------
 
-    def _trace(self, i: Instruction, registers: list[int], change: list[int], times: int) -> Trace:
+    def _trace(self, i: Instruction, registers: Sequence[int], change: Sequence[int], times: int) -> Trace:
         """Return a vector instruction's cycles and what it touches over `times` iterations."""
         maps, other, words, out = (registers[x] for x in i.registers)
         last = maps + (times - 1) * change[i.registers[0]]
@@ -342,7 +346,7 @@ class _Runner:
 
     _max = _mac
 
-    def _compute(self, i: Instruction, registers: list[int], change: list[int] | None, times: int) -> None:
+    def _compute(self, i: Instruction, registers: Sequence[int], change: Sequence[int] | None, times: int) -> None:
         assert self.values is not None
         maps, other, words, out = (registers[x] for x in i.registers)
         each = np.arange(times)
@@ -362,44 +366,56 @@ class _Runner:
         loop = self.loops[pc]
         if loop is None:
             return False
-        times = self.r[branch.registers[0]]
-        registers, change = list(self.r), list(loop.change)
-        traces, vector = [], []
-        for place, i in zip(loop.places, loop.body, strict=True):
-            if i.op == "ADDI":
-                registers[i.registers[0]] = registers[i.registers[1]] + i.imm
-            else:
-                traces.append((place, self._trace(i, registers, change, times)))
-                vector.append((i, list(registers)))
+        r, times = self.r, self.r[branch.registers[0]]
         if self.values:
-            for i, at in vector:
-                self._compute(i, at, change, times)
-        self.time.loop(times, pc - (pc + branch.imm) + 1 + DELAY_SLOTS, traces)
+            for i, offset in zip(loop.vectors, loop.offsets, strict=True):
+                at = [x + y for x, y in zip(r, offset, strict=True)]
+                self._compute(i, at, loop.change, times)
+        self.time.loop(times, DELAY_SLOTS + 1 - branch.imm, loop.places, self._union(loop, times))
         # In place: the loop over instructions holds on to the list.
-        self.r[:] = [x + times * c for x, c in zip(self.r, change, strict=True)]
-        self.r[0] = 0
+        r[:] = [x + times * c for x, c in zip(r, loop.change, strict=True)]
         return True
+
+    def _union(self, loop: _Loop, times: int) -> Trace:
+        """Return all traces of the iterations that are left as one: what they touch together, and one trace's cycles."""
+        r, change, last = self.r, loop.change, loop.vectors[-1]
+        lead = loop.vectors[0]
+        low, high = loop.reach
+        maps = r[lead.registers[0]] + low
+        run = (times - 1) * change[lead.registers[0]]
+        words = r[lead.registers[2]]
+        span = Span(maps + min(run, 0), maps + high - low + max(run, 0) + max(words, 1))
+        one = self._trace(last, [x + y for x, y in zip(r, loop.offsets[-1], strict=True)], change, times)
+        weights = None
+        if one.weights is not None:
+            firsts = [r[i.registers[1]] + o[i.registers[1]] for i, o in zip(loop.vectors, loop.offsets, strict=True)]
+            weights = Span(min(firsts), max(firsts) + one.weights.end - one.weights.first)
+        return one._replace(maps=span, weights=weights)
 
     def _loop(self, pc: int, branch: Instruction) -> _Loop | None:
         """Return a loop of traces and additions to registers that counts down to zero, or None."""
         counter = branch.registers[0]
         start = pc + branch.imm
-        places = [*range(start, pc), *range(pc + 1, pc + 1 + DELAY_SLOTS)]
-        body = [self.code[p] for p in places]
-        change = [0] * 32
-        for i in body:
-            if i.op == "ADDI" and i.registers[0] == i.registers[1]:
+        change, vectors, offsets, places = [0] * 32, [], [], []
+        for place in (*range(start, pc), *range(pc + 1, pc + 1 + DELAY_SLOTS)):
+            i = self.code[place]
+            if i.op in ("MAC", "MAX"):
+                vectors.append(i)
+                offsets.append(tuple(change))
+                places.append(place - start)
+            elif i.op == "ADDI" and i.registers[0] == i.registers[1]:
                 change[i.registers[0]] += i.imm
-            elif i.op not in ("MAC", "MAX"):
+                change[0] = 0
+            else:
                 return None
-        change[0] = 0
-        vectors = [i for i in body if i.op != "ADDI"]
         if branch.op != "BGT" or branch.registers[1] != 0 or change[counter] != -1 or not vectors:
             return None
         steady = all(change[i.registers[1]] == change[i.registers[2]] == 0 for i in vectors)
-        if not steady or "first" not in vectors[0].flags or "last" not in vectors[-1].flags:
+        alike = len({(i.op, i.registers[0], i.registers[2], "coop" in i.flags) for i in vectors}) == 1
+        if not steady or not alike or "first" not in vectors[0].flags or "last" not in vectors[-1].flags:
             return None
-        return _Loop(tuple(body), tuple(p - start for p in places), tuple(change))
+        maps = [o[i.registers[0]] for i, o in zip(vectors, offsets, strict=True)]
+        return _Loop(tuple(vectors), tuple(offsets), tuple(places), tuple(change), (min(maps), max(maps)))
 
 
 def check(program: Program) -> None:

@@ -10,6 +10,7 @@ whose words are still on their way.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -188,35 +189,27 @@ class Timeline:
         self.counts.traces += 1
         self._use(trace, end)
 
-    def loop(self, times: int, instructions: int, traces: list[tuple[int, Trace]]) -> None:
-        """Run `times` equal iterations at once: `traces` with their place among an iteration's instructions.
+    def loop(self, times: int, instructions: int, places: Sequence[int], trace: Trace) -> None:
+        """Run `times` equal iterations at once, with traces at `places` among an iteration's instructions.
 
-        The end is the longest path: the decoder busy from the first trace on, or the core's last issue and what follows.
-        Spans cover all iterations.
+        `trace` has one trace's cycles and what all of them touch. The end is the longest path: the decoder busy from the
+        first trace on, or the core's last issue and what follows it.
         """
-        one = traces[0][1]
-        work = sum(t.cycles for _, t in traces)
-        gathers = any(t.gathers for _, t in traces)
-        each = max(work, GATHER) if gathers else work
-        free = max(self._free(one), self.core + traces[0][0] + 1)
-        begin = max(free, *(self._ready(t) for _, t in traces))
+        count, queue = len(places), self.machine.queue
+        work = count * trace.cycles
+        each = max(work, GATHER) if trace.gathers else work
+        free = max(self._free(trace), self.core + places[0] + 1)
+        begin = max(free, self._ready(trace))
         self.counts.waiting += begin - free
-        rest, tail = 0.0, 0.0
-        for place, t in reversed(traces):
-            rest += t.cycles
-            tail = max(tail, place + 1 + rest)
-        issued = self.core + times * instructions
-        bound = self.core + (times - 1) * instructions + tail
-        end = max(begin + times * each, bound)
-        if gathers:
+        tail = max(place + 1 + (count - j) * trace.cycles for j, place in enumerate(places))
+        end = max(begin + times * each, self.core + (times - 1) * instructions + tail)
+        if trace.gathers:
             self.gathered = end
-        self._until(one, end, times * work)
-        mean = each / len(traces)
-        self.core = max(issued, end - self.machine.queue * mean)
-        queue = self.machine.queue
-        self.started[one.pools].extend(end - (queue - i) * mean for i in range(queue))
+        self._until(trace, end, times * work)
+        mean = each / count
+        self.core = max(self.core + times * instructions, end - queue * mean)
+        self.started[trace.pools].extend(end - (queue - i) * mean for i in range(queue))
         self.counts.busy += times * each
         self.counts.instructions += times * instructions
-        self.counts.traces += times * len(traces)
-        for _, t in traces:
-            self._use(t, end)
+        self.counts.traces += times * count
+        self._use(trace, end)
