@@ -1,13 +1,14 @@
 """Snowflake: a compiler for a custom CNN accelerator, and the machine (Chang et al. 2017, arXiv 1708.00117).
 
-The compiler's passes, in order: `tasks` (parsing, fusion), `plan` and `choose` (modes, tiles, loop order), `generate` and
-`emit` (instructions), `layout` (memory). The machine: `isa` (instructions), `simulator`, `timeline` (when), `values` (what).
-`model` is the closed-form estimate; `tables`, `decisions`, `figures` make the makers' tables and more.
+The compiler's passes, in order: `tasks` (parsing, fusion), `plan` and `choose` (modes, tiles, loop order), `layout`
+(memory), `generate` and `emit` (instructions). The machine: `isa` (instructions), `simulator`, `timeline` (when),
+`values` (what). `model` is the closed-form estimate; `tables`, `decisions`, `figures` make the makers' tables and more.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from hetcnn.papers.published import number
 from hetcnn.papers.snowflake.claims import CLAIMS
@@ -36,18 +37,27 @@ from hetcnn.papers.snowflake.tables import (
 )
 from hetcnn.papers.snowflake.tasks import parse
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 TITLE = (
     "Chang, Zaidy, Gokhale, Culurciello: Compiling Deep Learning Models for Custom Hardware Accelerators. "
     "arXiv 1708.00117, 2017"
 )
 
 
-def budget():  # type: ignore[no-untyped-def]
-    """Return ResNet-18's published time and traffic in parts that the machine explains and the part that it does not."""
+def budget() -> xr.Dataset:
+    """Return ResNet-18's published time and traffic in parts that the machine explains, and the part that is left."""
     return resnet_budget(number("snowflake", "derived.resnet18.time"), number("snowflake", "derived.resnet18.traffic"))
 
 
-_BY_LAYER = {"alexnet": "layer", "googlenet": "module", "resnet-18": "stage", "resnet-50": "stage", "resnet-50-v1": "stage"}
+_BY_LAYER = {
+    "alexnet": "layer",
+    "googlenet": "module",
+    "resnet-18": "stage",
+    "resnet-50": "stage",
+    "resnet-50-v1": "stage",
+}
 
 TABLES = {
     **{f"{n}: by {row}, hand-written code": partial(layer_table, n) for n, row in _BY_LAYER.items()},
@@ -68,7 +78,7 @@ TABLES = {
     "Line-up": line_up,
     "Energy": energy,
     "ResNet-18: budget": budget,
-    "Sensitivity": sensitivity,
+    **{f"{n}: sensitivity": partial(sensitivity, n) for n in ("alexnet", "resnet-18")},
 }
 
 __all__ = [

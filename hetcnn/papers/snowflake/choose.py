@@ -14,6 +14,7 @@ from hetcnn.papers.snowflake.tasks import Task
 
 __all__ = ["Candidate", "candidates", "choose", "fusible"]
 
+
 @dataclass(frozen=True)
 class Candidate:
     """A plan with its estimate."""
@@ -35,15 +36,15 @@ class Candidate:
 
 
 def fusible(task: Task, pool: Task | None) -> bool:
-    """Whether a unit that makes some channels of a convolution can pool them: no padding, windows that overlap or touch."""
+    """Whether a unit that makes some channels can pool them: no padding, windows that overlap or touch."""
     return pool is not None and pool.top == pool.left == 0 and pool.stride <= pool.kh and not task.residual
 
 
 def choose(task: Task, machine: Machine, schedule: Schedule, pool: Task | None = None) -> Candidate:
     """Return the plan that the compiler takes; raise HetcnnError naming the task if none fits.
 
-    Code with a wish for parts (hand-written) lets maps stay and streams all kernels in so many parts where memory keeps up
-    and that costs less than 1 %.
+    Code with a wish for parts (hand-written) lets maps stay and streams all kernels in so many parts where memory keeps
+    up and that costs less than 1 %.
     """
     found = list(candidates(task, machine, schedule, pool))
     if not found and schedule.order != "best":  # the order asked for is impossible here
@@ -116,7 +117,7 @@ def _fuses(plan: Plan, pool: Task | None) -> bool:
 
 
 def _blocks(plan: Plan) -> Iterator[Plan]:
-    """Yield the plan with the kernel's rows passed and the kernels of a block chosen so that a chunk fits half a buffer."""
+    """Yield the plan with row passes and kernels of a block chosen so that a chunk fits half a buffer."""
     half = plan.machine.weights // 2
     if plan.task.kind == "pool":
         yield plan

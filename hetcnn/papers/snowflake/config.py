@@ -62,9 +62,9 @@ class Machine:
 class Schedule:
     """How code is written: what the programmer or compiler does, not what the machine is.
 
-    `pointers`: "running" adds to two addresses after every trace; "registers" keeps the address of every kernel row in a
-    register. `fill_slots`: useful work after a branch, or four NOPs. `fuse_pool`: pool before storing, where a unit has
-    all it needs. `parts`: maps stay and all kernels are streamed so many times where memory keeps up; 0: no such wish.
+    `pointers`: "running" adds to two addresses after every trace; "registers" keeps the address of every kernel row in
+    a register. `fill_slots`: useful work after a branch, or four NOPs. `fuse_pool`: pool before storing, where a unit
+    has all it needs. `parts`: maps stay and all kernels are streamed so many times where memory keeps up; 0: no wish.
     `balance`: spread loads over the ports. `double_buffer`: load the next tile and kernels while computing.
     """
 

@@ -40,7 +40,9 @@ def _least(found: list[Candidate]) -> Candidate | None:
     return min(found, key=lambda c: c.cost, default=None)
 
 
-def choices(task: Task, *, mode: Mode | None = None, order: Order | None = None, on: Machine | None = None) -> list[Candidate]:
+def choices(
+    task: Task, *, mode: Mode | None = None, order: Order | None = None, on: Machine | None = None
+) -> list[Candidate]:
     """Return the plans of a task that fit, of one mode or order if given, cheapest first."""
     every = candidates(task, on or machine(), COMPILED)
     wanted = [c for c in every if mode in (None, c.plan.mode) and order in (None, c.plan.order)]
@@ -108,7 +110,9 @@ def ports(network: str = "alexnet") -> xr.Dataset:
     return xr.Dataset(
         {
             "carried": variable("balance port", carried / 1e6, "MB", "bytes per port"),
-            "imbalance": variable("balance", carried.max(axis=1) / carried.mean(axis=1), "1", "fullest port over the mean"),
+            "imbalance": variable(
+                "balance", carried.max(axis=1) / carried.mean(axis=1), "1", "fullest port over the mean"
+            ),
             "time": variable("balance", [1e3 * r.seconds for r in runs], "ms", "time of a frame"),
             "rate": variable("balance", [r.frames_per_second for r in runs], "frames/s", "frame rate"),
         },
@@ -154,14 +158,14 @@ def walk(task: str = "conv2", network: str = "alexnet") -> xr.Dataset:
             "rounds_a_block": count([c.plan.per_block for c in found], "rounds loaded together"),
             "time": variable("plan", [1e3 * c.estimate.total / clock for c in found], "ms", "time"),
             "moved": variable("plan", [c.estimate.bytes / 1e6 for c in found], "MB", "bytes moved"),
-        },  # type: ignore[arg-type]
+        },
         {"plan": names},
         {"title": f"{network}, {task}: plans"},
     )
 
 
 def resnet_budget(published_ms: float, published_mb: float) -> xr.Dataset:
-    """Return ResNet-18's time and traffic in parts: what the machine explains, and what is left of the published numbers."""
+    """Return ResNet-18's time and traffic in parts: what the machine explains, and what is left."""
     found = run("resnet-18")
     on = found.program.machine
     conv = [t for t in found.tasks if t.segment.plan.task.kind == "conv"]

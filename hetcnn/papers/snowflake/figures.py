@@ -1,4 +1,4 @@
-"""Roofline, line-up and power: the makers' figures as labelled data, and how far the headlines move with assumptions."""
+"""Roofline, line-up and power as labelled data, and how far the headlines move with assumptions."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hetcnn.papers.snowflake.config import COMPILED, HAND, assumptions, machine
 from hetcnn.papers.snowflake.runs import NETWORKS, conv_seconds, run, variant
 
 __all__ = ["energy", "line_up", "resident_roofline", "roofline_points", "sensitivity"]
+
 
 def roofline_points(how: str = "compiled") -> xr.Dataset:
     """Return every network's intensity and rate (convolutions), the attainable rate, and a linear layer's.
@@ -73,8 +74,8 @@ def resident_roofline(network: str = "alexnet", how: str = "hand") -> xr.Dataset
 def line_up() -> xr.Dataset:
     """Return peak rate, memory bandwidth, power and predicted frame rates of the line-up, 256 to 3,072 MACs.
 
-    One ZC706, or AC510 boards of several clusters that share a board's memory (`data/papers/snowflake/line_up.toml`). Every
-    cluster works on frames of its own, so rates add up; AlexNet and ResNet-18 on compiled code.
+    One ZC706, or AC510 boards of several clusters that share a board's memory (`data/papers/snowflake/line_up.toml`).
+    Every cluster works on frames of its own, so rates add up; AlexNet and ResNet-18 on compiled code.
     """
     with data.path("papers", "snowflake", "line_up.toml").open("rb") as file:
         systems = tomllib.load(file)["system"]
@@ -144,31 +145,27 @@ def _variants() -> dict[str, dict[str, float]]:
     return found
 
 
-def _headlines(changes: dict[str, float]) -> tuple[float, ...]:
+def _headlines(network: str, changes: dict[str, float]) -> tuple[float, ...]:
     try:
-        alexnet, hand = variant("alexnet", **changes), variant("alexnet", "hand", **changes)
-        resnet = variant("resnet-18", **changes)
+        compiled, hand = (variant(network, how, changes) for how in ("compiled", "hand"))
     except HetcnnError:  # a layer no longer fits
-        return (np.nan,) * 6
+        return (np.nan,) * 4
     by_hand = conv_seconds(hand)
-    rates = alexnet.frames_per_second, alexnet.bandwidth / 1e9, 1e3 * by_hand, by_hand / alexnet.seconds
-    return (*rates, resnet.frames_per_second, resnet.bandwidth / 1e9)
+    return compiled.frames_per_second, compiled.bandwidth / 1e9, 1e3 * by_hand, by_hand / compiled.seconds
 
 
-def sensitivity() -> xr.Dataset:
+def sensitivity(network: str = "alexnet") -> xr.Dataset:
     """Return how far the headlines move when one assumption is at an end of its range; NaN where a layer does not fit.
 
     bank: words of half a unit's maps buffer; weights: words of a vMAC's buffer. Both of the board file.
     """
-    rows = [_headlines(changes) for changes in _variants().values()]
+    rows = [_headlines(network, changes) for changes in _variants().values()]
     columns = {
-        "alexnet": ("frames/s", "AlexNet"),
-        "alexnet_bandwidth": ("GB/s", "AlexNet, bandwidth"),
-        "hand": ("ms", "AlexNet, hand-written"),
+        "rate": ("frames/s", "frame rate, compiled"),
+        "bandwidth": ("GB/s", "bandwidth, compiled"),
+        "hand": ("ms", "convolutions, hand-written"),
         "ratio": ("1", "hand-written over compiled time"),
-        "resnet_18": ("frames/s", "ResNet-18"),
-        "resnet_18_bandwidth": ("GB/s", "ResNet-18, bandwidth"),
     }
     values = zip(*rows, strict=True)
     found = {k: variable("assumption", list(v), u, n) for (k, (u, n)), v in zip(columns.items(), values, strict=True)}
-    return xr.Dataset(found, {"assumption": list(_variants())}, {"title": "Sensitivity"})
+    return xr.Dataset(found, {"assumption": list(_variants())}, {"title": f"Sensitivity, {network}"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from hetcnn.papers.snowflake.emit import SCRATCH, Emitter
 from hetcnn.papers.snowflake.isa import DELAY_SLOTS
@@ -49,7 +49,7 @@ class Generator:
         # The other place than the last task's tile has, so that loading need not wait for it.
         self.place = place if 2 * plan.slot + plan.stage_words <= self.buffer else 0
 
-    # --- the task -----------------------------------------------------------------------------------------------------
+    # --- the task ---------------------------------------------------------------------------------------------------
 
     def run(self, e: Emitter) -> None:
         """Emit the whole task."""
@@ -132,7 +132,7 @@ class Generator:
         short = self.task.OC % self.plan.lanes != 0
         e.repeat(RB, self.plan.blocks, body, unroll=short)
 
-    # --- loads --------------------------------------------------------------------------------------------------------
+    # --- loads ------------------------------------------------------------------------------------------------------
 
     def _load_tile(self, e: Emitter, tile: Tile, bank: int) -> None:
         """Load a tile's map, in pieces for the ports; where units take rows, each its own with padding."""
@@ -146,13 +146,17 @@ class Generator:
             low, high = self.plan.map_rows(tile, 0)
             words = (high - low) * width
             cuts = [words * i // self.machine.ports // 16 * 16 for i in range(self.machine.ports)] + [words]
-            for first, end in zip(cuts, cuts[1:], strict=False):
+            for first, end in pairwise(cuts):
                 self._load(e, base + first, source + low * width + first, end - first, (1 << self.machine.units) - 1)
             return
         fill = self.layout.zeros if self.task.kind == "conv" else self.layout.lowest
         for unit in range(self.machine.units):
             low, high = self.plan.map_rows(tile, unit)
-            parts = [(low, min(high, 0), True), (max(low, 0), min(high, self.task.H), False), (max(low, self.task.H), high, True)]
+            parts = [
+                (low, min(high, 0), True),
+                (max(low, 0), min(high, self.task.H), False),
+                (max(low, self.task.H), high, True),
+            ]
             for first, end, padding in parts:
                 if end > first:
                     at = fill if padding else source + first * width
@@ -228,7 +232,7 @@ class Generator:
         if not final or more:
             self._load_weights(e, 0)
 
-    # --- residuals and partial sums -------------------------------------------------------------------------------------
+    # --- residuals and partial sums ---------------------------------------------------------------------------------
 
     @property
     def _areas(self) -> tuple[int, int, int]:
@@ -271,7 +275,7 @@ class Generator:
         e.slots()
         e.take(rest)
 
-    # --- convolution ----------------------------------------------------------------------------------------------------
+    # --- convolution ------------------------------------------------------------------------------------------------
 
     def _chunk(self, e: Emitter, tile: Tile, base: int, row_pass: int, block: int | None) -> None:
         """All rounds of one block of kernels over one tile."""
@@ -448,7 +452,7 @@ class Generator:
         }
         return tuple(name for name, set_ in on.items() if set_)
 
-    # --- pooling --------------------------------------------------------------------------------------------------------
+    # --- pooling ----------------------------------------------------------------------------------------------------
 
     def _pool_rows(self, e: Emitter, tile: Tile, base: int) -> None:
         """A pooling of its own: every unit its rows, padding rows loaded as the lowest word."""
@@ -465,8 +469,10 @@ class Generator:
                 e.add(ROW, ROW, task.stride * width)
                 self._store_row(e, tile, rows.units, task.OW, STAGE, plan.row_stage)
 
-    def _max(self, e: Emitter, pool: Task, column: Edge, taps: int, at: tuple[int, int], width: int, depth: int) -> None:
-        """One run of pooled pixels from a register plus an offset; `width` words between rows, `depth` between pixels."""
+    def _max(
+        self, e: Emitter, pool: Task, column: Edge, taps: int, at: tuple[int, int], width: int, depth: int
+    ) -> None:
+        """One run of pooled pixels from a register plus offset; `width` words between rows, `depth` between pixels."""
         e.add(RM, *at)
         e.li(RL, column.taps * depth)
         if column.count > 1:
@@ -511,7 +517,9 @@ class Generator:
         pool = self.plan.pool
         assert pool is not None
         every = [
-            _Rows(runs.first + i, 1, runs.edge, runs.units) for runs in self._row_runs(tile, 0) for i in range(runs.count)
+            _Rows(runs.first + i, 1, runs.edge, runs.units)
+            for runs in self._row_runs(tile, 0)
+            for i in range(runs.count)
         ]
         taps = {r.first + i: r.taps for r in pool.rows for i in range(r.count)}
         waiting = list(range(*tile.pooled))

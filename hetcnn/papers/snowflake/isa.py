@@ -117,7 +117,9 @@ class Instruction:
         widths = dict(_TARGET.get(self.op, ()))
         for name in ("units", "vmacs", "port"):
             if not 0 <= getattr(self, name) < 1 << widths.get(name, 0):
-                raise HetcnnError(f"{self.op}: {name} {getattr(self, name)}: expected less than {1 << widths.get(name, 0)}")
+                raise HetcnnError(
+                    f"{self.op}: {name} {getattr(self, name)}: expected less than {1 << widths.get(name, 0)}"
+                )
 
     def __str__(self) -> str:
         names = [f"r{r}" for r in self.registers]

@@ -65,8 +65,8 @@ def lay_out(graph: Graph, plans: list[Plan]) -> Layout:
 def weight_image(plan: Plan, network: Network) -> NDArray[np.int16]:
     """Return a task's weights as they lie in memory: block by block, pass by pass, one stream per vMAC.
 
-    A stream is a chunk: the biases of its rounds, then each round's kernel rows, every row in whole lines; in independent
-    mode 16 kernels side by side.
+    A stream is a chunk: the biases of its rounds, then each round's kernel rows, every row in whole lines; in
+    independent mode 16 kernels side by side.
     """
     task = plan.task
     kernels, biases = _constant(network, task, task.weight), _constant(network, task, task.bias)
@@ -74,13 +74,13 @@ def weight_image(plan: Plan, network: Network) -> NDArray[np.int16]:
     # (OC, C, kh, kw) -> (OC, kh, kw * C): one row of a kernel is one trace, depth first.
     rows = kernels.transpose(0, 2, 3, 1).reshape(task.OC, task.kh, task.trace)
     width = -(-task.trace // 16) * 16
-    every = np.zeros((padded, task.kh, width), np.int16)
-    every[: task.OC, :, : task.trace] = rows
-    bias = np.zeros(padded, np.int16)
-    bias[: task.OC] = biases
+    whole = np.zeros((padded, task.kh, width), np.int16)
+    whole[: task.OC, :, : task.trace] = rows
+    heads = np.zeros(padded, np.int16)
+    heads[: task.OC] = biases
     each = 1 if plan.mode == "coop" else plan.machine.macs
-    every = every.reshape(plan.blocks, plan.per_block, plan.streams, each, task.kh, width)
-    bias = bias.reshape(plan.blocks, plan.per_block, plan.streams, each)
+    every = whole.reshape(plan.blocks, plan.per_block, plan.streams, each, task.kh, width)
+    bias = heads.reshape(plan.blocks, plan.per_block, plan.streams, each)
     image = []
     for block, p in product(range(plan.blocks), range(plan.passes)):
         first, end = plan.row_passes[p]

@@ -1,9 +1,9 @@
 """A task cut to fit the buffers: mode, tiles of rows, rounds of output channels, blocks of kernels, and their order.
 
 Cooperative mode ("coop"): the 16 MACs of a vMAC take 16 words of one trace, so a vMAC makes one output channel.
-Independent mode ("indep"): every MAC makes its own channel from one word at a time. The four units share either maps (each
-makes other channels: 16 a round in cooperative mode) or kernels (each takes other rows: 4 channels a round in cooperative
-mode, 64 in independent mode).
+Independent mode ("indep"): every MAC makes its own channel from one word at a time. The four units share either maps
+(each makes other channels: 16 a round in cooperative mode) or kernels (each takes other rows: 4 channels a round in
+cooperative mode, 64 in independent mode).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import ceil
 
 from hetcnn.papers.snowflake.config import Machine, Mode, Order, Schedule
@@ -43,7 +44,7 @@ def split(total: int, parts: int) -> tuple[tuple[int, int], ...]:
     """
     short, longer = divmod(total, parts)
     ends = [short * i + min(i, longer) for i in range(parts + 1)]
-    return tuple(zip(ends, ends[1:], strict=False))
+    return tuple(pairwise(ends))
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Plan:
     double_maps: bool = True
     """Whether the next tile loads while this one computes; if not, a tile may take the whole buffer."""
 
-    # --- channels -----------------------------------------------------------------------------------------------------
+    # --- channels ---------------------------------------------------------------------------------------------------
 
     @property
     def channels(self) -> int:
@@ -118,7 +119,7 @@ class Plan:
         """Passes over the kernel's rows, with partial sums in between."""
         return len(self.row_passes)
 
-    # --- weights ------------------------------------------------------------------------------------------------------
+    # --- weights ----------------------------------------------------------------------------------------------------
 
     @property
     def row_words(self) -> int:
@@ -152,7 +153,7 @@ class Plan:
             return 0
         return self.blocks * self.streams * sum(self.chunk_words(p) for p in range(self.passes))
 
-    # --- maps ---------------------------------------------------------------------------------------------------------
+    # --- maps -------------------------------------------------------------------------------------------------------
 
     def unit_rows(self, tile: Tile) -> int:
         """Output rows of a tile that each unit takes."""
@@ -233,7 +234,7 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether a tile fits into a bank, two tiles and the stage into the buffer, and a chunk of weights into half of its."""
+        """Whether a tile fits a bank, two tiles and the stage the buffer, and a chunk of weights half of its buffer."""
         chunks = self.task.kind == "pool" or all(
             self.chunk_words(p) <= self.machine.weights // 2 for p in range(self.passes)
         )
@@ -242,7 +243,7 @@ class Plan:
         tiles = most <= (bank if self.double_maps else 2 * bank)
         return chunks and tiles and self.slots * self.slot + self.stage_words <= 2 * bank
 
-    # --- order --------------------------------------------------------------------------------------------------------
+    # --- order ------------------------------------------------------------------------------------------------------
 
     @property
     def resident(self) -> bool:
@@ -251,7 +252,7 @@ class Plan:
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """The tiles and blocks in order. maps: a tile stays, all blocks pass; weights: a block stays, all tiles pass."""
+        """Tiles and blocks in order: a tile stays and all blocks pass, or a block stays and all tiles pass."""
         return tuple(self._steps())
 
     def _steps(self) -> Iterator[Step]:

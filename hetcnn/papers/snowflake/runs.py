@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -30,9 +30,9 @@ def run(network: str, how: Schedule = COMPILED, on: Machine | None = None) -> Ru
     return simulate(compile_network(zoo.load(network), on, how))
 
 
-def variant(network: str, how: str = "compiled", **changes: float) -> Run:
+def variant(network: str, how: str, changes: Mapping[str, float]) -> Run:
     """Return the run on a machine with some fields changed."""
-    return run(network, SCHEDULES[how], machine(**changes))
+    return run(network, SCHEDULES[how], replace(machine(), **changes))  # type: ignore[arg-type]
 
 
 def seconds(tasks: Iterable[TaskRun], clock: float) -> float:

@@ -151,7 +151,7 @@ class _Runner:
             done.append(TaskRun(segment, start, end, self.time.counts))
         return Run(self.program, tuple(done), self._tensors())
 
-    # --- host -----------------------------------------------------------------------------------------------------------
+    # --- host -------------------------------------------------------------------------------------------------------
 
     def _on_host(self, layer: Layer) -> None:
         """Compute a layer of the host's, from the machine's memory and back into it."""
@@ -160,7 +160,9 @@ class _Runner:
         network = self.program.graph.network
         for tensor in layer.inputs:
             if tensor is not None and tensor.name not in self.host:
-                self.host[tensor.name] = np.asarray(network.weights[tensor.name]) if tensor.constant else self._fetch(tensor.name)
+                self.host[tensor.name] = (
+                    np.asarray(network.weights[tensor.name]) if tensor.constant else self._fetch(tensor.name)
+                )
         names = ["" if t is None else t.name for t in layer.inputs]
         opsets = {"": network.opset, **network.domains}
         step = bind(layer.name, layer.op, layer.domain, names, [t.name for t in layer.outputs], layer.attrs, opsets)
@@ -206,7 +208,7 @@ class _Runner:
             found[last.target] = self._fetch(last.target)
         return found
 
-    # --- instructions ---------------------------------------------------------------------------------------------------
+    # --- instructions -----------------------------------------------------------------------------------------------
 
     def _segment(self, pc: int, end: int) -> None:
         code, r, time = self.code, self.r, self.time
@@ -233,9 +235,7 @@ class _Runner:
                 if slot is not NOP:
                     time.issue(-1)
                     self._step(slot)
-            if not taken:
-                pc += 1 + DELAY_SLOTS
-            elif instruction.imm < 0 and self._together(pc, instruction):
+            if not taken or (instruction.imm < 0 and self._together(pc, instruction)):
                 pc += 1 + DELAY_SLOTS
             else:
                 pc += instruction.imm
@@ -314,7 +314,7 @@ class _Runner:
         if self.values:
             self.values.move(source, target, words)
 
-    # --- vector instructions -----------------------------------------------------------------------------------------------
+    # --- vector instructions ----------------------------------------------------------------------------------------
 
     def _trace(self, i: Instruction, registers: Sequence[int], change: Sequence[int], times: int) -> Trace:
         """Return a vector instruction's cycles and what it touches over `times` iterations."""
@@ -357,7 +357,7 @@ class _Runner:
         else:
             self.values.mac(maps_at, other, words, out_at, self.flags[i.flags], self.settings)
 
-    # --- inner loops ---------------------------------------------------------------------------------------------------------
+    # --- inner loops ------------------------------------------------------------------------------------------------
 
     def _together(self, pc: int, branch: Instruction) -> bool:
         """Run the iterations that are left of an inner loop at once; False if it is no such loop."""
@@ -377,7 +377,7 @@ class _Runner:
         return True
 
     def _union(self, loop: _Loop, times: int) -> Trace:
-        """Return all traces of the iterations that are left as one: what they touch together, and one trace's cycles."""
+        """Return all traces of the iterations left as one: what they touch together, and one trace's cycles."""
         r, change, last = self.r, loop.change, loop.vectors[-1]
         lead = loop.vectors[0]
         low, high = loop.reach

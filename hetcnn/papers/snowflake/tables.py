@@ -29,8 +29,8 @@ _STAGES = {"block1": "conv2_x", "block2": "conv3_x", "block3": "conv4_x", "block
 def group_of(network: str, task: str) -> str:
     """Return the row of the layer table in which a task counts: layer, module (GoogLeNet) or stage (ResNet).
 
-    >>> group_of("googlenet", "inception_4a/3x3"), group_of("resnet-50", "block4/unit1/conv2"), group_of("alexnet", "conv2")
-    ('inception_4a', 'conv5_x', 'conv2')
+    >>> group_of("googlenet", "inception_4a/3x3"), group_of("resnet-50", "block4/unit1/conv2")
+    ('inception_4a', 'conv5_x')
     """
     head = re.split("/", task)[0]
     return _STAGES.get(head, head) if network.startswith("resnet") else head
@@ -48,8 +48,8 @@ def _groups(network: str, found: Run) -> dict[str, list[TaskRun]]:
 def layer_table(network: str = "alexnet", how: str = "hand") -> xr.Dataset:
     """Return ops, theoretical and actual time, rate and efficiency by layer, module or stage, and in total.
 
-    Ops count no taps on padding. Theoretical: ops over the peak. Pooling counts where it is fused into a convolution, as
-    in the makers' AlexNet table; `pooling` is the time of the other poolings.
+    Ops count no taps on padding. Theoretical: ops over the peak. Pooling counts where it is fused into a convolution,
+    as in the makers' AlexNet table; `pooling` is the time of the other poolings.
     """
     found = run(network, SCHEDULES[how])
     machine = found.program.machine
@@ -85,7 +85,9 @@ def task_table(network: str = "alexnet", how: str = "compiled") -> xr.Dataset:
     found = run(network, SCHEDULES[how])
     clock = found.program.machine.clock
 
-    def column(value: Callable[[TaskRun], object], unit: str, name: str) -> tuple[tuple[str, ...], object, dict[str, object]]:
+    def column(
+        value: Callable[[TaskRun], object], unit: str, name: str
+    ) -> tuple[tuple[str, ...], object, dict[str, object]]:
         return variable("layer", [value(t) for t in found.tasks], unit, name)  # type: ignore[arg-type]
 
     data = {
@@ -101,7 +103,7 @@ def task_table(network: str = "alexnet", how: str = "compiled") -> xr.Dataset:
         "maps": column(lambda t: (t.counts.maps + t.counts.stores) / 1e6, "MB", "maps moved"),
         "bandwidth": column(lambda t: t.counts.bytes / t.cycles * clock / 1e9, "GB/s", "bandwidth"),
     }
-    return xr.Dataset(data, {"layer": [t.segment.name for t in found.tasks]}, {"title": f"{network}, {how}"})  # type: ignore[arg-type]
+    return xr.Dataset(data, {"layer": [t.segment.name for t in found.tasks]}, {"title": f"{network}, {how}"})
 
 
 def traffic_table(network: str = "alexnet", how: str = "hand") -> xr.Dataset:
@@ -142,7 +144,9 @@ def hand_against_compiled(network: str = "alexnet") -> xr.Dataset:
     times["compiled"][-1] = frame
     data = {key: variable("layer", value, "ms", f"{key} code") for key, value in times.items()}
     data["ratio"] = variable("layer", times["hand"] / times["compiled"], "1", "hand over compiled")
-    return xr.Dataset(data, {"layer": hand["layer"].to_numpy()}, {"title": f"{network}: hand-written and compiled code"})
+    return xr.Dataset(
+        data, {"layer": hand["layer"].to_numpy()}, {"title": f"{network}: hand-written and compiled code"}
+    )
 
 
 def frame_rates() -> xr.Dataset:
@@ -174,7 +178,9 @@ def frame_rates() -> xr.Dataset:
             "time": variable(dims, each(lambda r: 1e3 * r.seconds), "ms", "time of a frame"),
             "traffic": variable(dims, each(lambda r: r.bytes / 1e6), "MB", "traffic of a frame"),
             "ops": variable(dims, each(lambda r: ops(r) / 1e6), "Mop", "operations of a frame"),
-            "efficiency": variable(dims, each(lambda r: 100 * ops(r) / peak / conv_seconds(r)), "%", "efficiency, convolutions"),
+            "efficiency": variable(
+                dims, each(lambda r: 100 * ops(r) / peak / conv_seconds(r)), "%", "efficiency, convolutions"
+            ),
             "conv_rate": variable(dims, each(lambda r: ops(r) / conv_seconds(r) / 1e9), "Gop/s", "rate, convolutions"),
             "per_joule": variable(dims, each(lambda r: r.frames_per_second / power), "frames/J", "frames per joule"),
         },

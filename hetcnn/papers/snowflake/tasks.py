@@ -36,8 +36,8 @@ class Edge:
 def edges(out: int, size: int, kernel: int, stride: int, before: int) -> tuple[Edge, ...]:
     """Return how many taps of each output lie on the map, in runs: what is left when padding is skipped.
 
-    >>> edges(13, 13, 3, 1, 1)
-    (Edge(first=0, count=1, start=1, taps=2), Edge(first=1, count=11, start=0, taps=3), Edge(first=12, count=1, start=0, taps=2))
+    >>> [(e.first, e.count, e.start, e.taps) for e in edges(13, 13, 3, 1, 1)]
+    [(0, 1, 1, 2), (1, 11, 0, 3), (12, 1, 0, 2)]
     """
     found = []
     for position in range(out):
@@ -249,8 +249,13 @@ class _Parser:
         if layer.attrs.get("auto_pad", "NOTSET") != "NOTSET":
             raise self._refuse(layer, "auto_pad; give the padding in numbers")
         top, left = tuple(layer.attrs.get("pads", (0, 0, 0, 0)))[:2]
-        empty = any(e.taps == 0 for e in (*edges(y.shape[2], x.shape[2], kernel[0], strides[0], top),
-                                          *edges(y.shape[3], x.shape[3], kernel[1], strides[0], left)))
+        empty = any(
+            e.taps == 0
+            for e in (
+                *edges(y.shape[2], x.shape[2], kernel[0], strides[0], top),
+                *edges(y.shape[3], x.shape[3], kernel[1], strides[0], left),
+            )
+        )
         if empty:
             raise self._refuse(layer, "a window lies wholly on padding")
         return int(kernel[0]), int(kernel[1]), int(strides[0]), int(top), int(left)
@@ -271,15 +276,16 @@ class _Parser:
             raise self._refuse(layer, f"{layer.attrs['group']} groups; a trace runs over all channels of a pixel")
         names = [t.name if t is not None else "" for t in layer.inputs[1:]]
         task = self._task(layer, "conv")
-        shifts = {key: int(layer.attrs.get(key, 8)) for key in ("shift", "bias_shift")}
         if task.kh == task.kw == 1 and task.stride > 1 and task.top == task.left == 0:
             task = replace(task, H=task.OH, W=task.OW, stride=1, skip=task.stride)
-        self._emit(replace(task, weight=names[0], bias=names[1] if names[1:] else "", **shifts))
+        shift, bias_shift = (int(layer.attrs.get(key, 8)) for key in ("shift", "bias_shift"))
+        bias = names[1] if names[1:] else ""
+        self._emit(replace(task, weight=names[0], bias=bias, shift=shift, bias_shift=bias_shift))
 
     def _pool(self, layer: Layer) -> None:
         self._emit(self._task(layer, "pool"))
 
-    def _sole(self, layer: Layer, name: str) -> Task | None:
+    def _sole(self, name: str) -> Task | None:
         """Return the convolution whose result only this layer reads, or None."""
         place = self.maker.get(name)
         task = self.steps[place] if place is not None else None
@@ -295,13 +301,13 @@ class _Parser:
         self.maker[target] = place
 
     def _relu(self, layer: Layer) -> None:
-        task = self._sole(layer, self._of(layer.data[0].name))
+        task = self._sole(self._of(layer.data[0].name))
         if task is None or task.relu:
             raise self._refuse(layer, "ReLU is part of a convolution's write-back, and no convolution ends here alone")
         self._fuse(layer, task, relu=True)
 
     def _batch_norm(self, layer: Layer) -> None:
-        task = self._sole(layer, self._of(layer.data[0].name))
+        task = self._sole(self._of(layer.data[0].name))
         if task is None or task.relu or task.residual:
             raise self._refuse(layer, "batch normalisation must follow a convolution, into which it is folded")
         self._fuse(layer, task)
@@ -311,7 +317,7 @@ class _Parser:
         if len(names) != 2 or layer.data[0].shape != layer.data[1].shape:
             raise self._refuse(layer, "the machine adds two maps of one shape")
         for mine, other in (names, names[::-1]):
-            task = self._sole(layer, mine)
+            task = self._sole(mine)
             known = self.maker.get(other, -1) < self.maker.get(mine, -1)
             if task is not None and known and not task.relu and not task.residual:
                 self._fuse(layer, task, residual=other)

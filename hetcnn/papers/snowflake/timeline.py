@@ -1,8 +1,8 @@
 """When things happen: the control core, the trace decoders, load ports and the memory, in cycles.
 
-The core issues one instruction a cycle, in order. MACs and poolings have a decoder each; vector instructions wait in its
-queue of limited length and run one after the other, and a pooling's lines pass through the buffer's port that MACs use
-too. All units run in step. A load waits for the last use of the buffer words that it overwrites, takes its
+The core issues one instruction a cycle, in order. MACs and poolings have a decoder each; vector instructions wait in
+its queue of limited length and run one after the other, and a pooling's lines pass through the buffer's port that MACs
+use too. All units run in step. A load waits for the last use of the buffer words that it overwrites, takes its
 turn at its port and at the memory, and is usable `latency` cycles after its last byte; the dispatch holds back a trace
 whose words are still on their way.
 """
@@ -98,7 +98,7 @@ class Timeline:
         """Wait until everything stored is in memory."""
         self.core = max(self.core, self.stored)
 
-    # --- memory ---------------------------------------------------------------------------------------------------------
+    # --- memory -----------------------------------------------------------------------------------------------------
 
     def _transfer(self, start: float, nbytes: int, port: int) -> float:
         """Return when the last byte has passed port and memory; both serve in the order of issue."""
@@ -139,7 +139,7 @@ class Timeline:
         self.vector = max(self.core, self.vector, self.pooling) + 2 * lines
         self.counts.busy += 2 * lines
 
-    # --- vector instructions ---------------------------------------------------------------------------------------------
+    # --- vector instructions ----------------------------------------------------------------------------------------
 
     def _ready(self, trace: Trace) -> float:
         found = max(self.ready[0][trace.maps.pages], default=0.0)
@@ -192,8 +192,8 @@ class Timeline:
     def loop(self, times: int, instructions: int, places: Sequence[int], trace: Trace) -> None:
         """Run `times` equal iterations at once, with traces at `places` among an iteration's instructions.
 
-        `trace` has one trace's cycles and what all of them touch. The end is the longest path: the decoder busy from the
-        first trace on, or the core's last issue and what follows it.
+        `trace` has one trace's cycles and what all of them touch. The end is the longest path: the decoder busy from
+        the first trace on, or the core's last issue and what follows it.
         """
         count, queue = len(places), self.machine.queue
         work = count * trace.cycles

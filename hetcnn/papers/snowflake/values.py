@@ -30,7 +30,7 @@ class Values:
         self.sums: Floats = np.zeros(0)
         self.largest: Floats = np.zeros(0)
 
-    # --- loads, stores, moves --------------------------------------------------------------------------------------------
+    # --- loads, stores, moves ---------------------------------------------------------------------------------------
 
     def load(self, buffer: int, address: int, words: int, units: Sequence[int]) -> None:
         """Copy words into the maps buffers of some units."""
@@ -45,8 +45,10 @@ class Values:
     def _pixels(self, address: int, pixels: int, settings: dict[str, int]) -> NDArray[np.int64]:
         return np.asarray(address + settings["pitch"] * np.arange(pixels)[:, None] + np.arange(settings["width"]))
 
-    def load_pixels(self, buffer: int, address: int, pixels: int, units: Sequence[int], settings: dict[str, int]) -> None:
-        """Copy `width` words of every pixel: all of them to each unit if a chunk has room, else a chunk to each in turn."""
+    def load_pixels(
+        self, buffer: int, address: int, pixels: int, units: Sequence[int], settings: dict[str, int]
+    ) -> None:
+        """Copy `width` words of every pixel: all to each unit if a chunk has room, else a chunk to each in turn."""
         words, chunk = self.memory[self._pixels(address, pixels, settings)], settings["chunk"]
         whole = settings["width"] <= chunk
         for i, unit in enumerate(units):
@@ -54,7 +56,9 @@ class Values:
             view = self.maps[unit, buffer : buffer + pixels * chunk].reshape(pixels, chunk)
             view[:, : part.shape[1]] = part
 
-    def store_pixels(self, buffer: int, address: int, pixels: int, units: Sequence[int], settings: dict[str, int]) -> None:
+    def store_pixels(
+        self, buffer: int, address: int, pixels: int, units: Sequence[int], settings: dict[str, int]
+    ) -> None:
         """Copy `chunk` words of every pixel from each unit, as many as `width` has room for."""
         chunk = settings["chunk"]
         parts = [self.maps[unit, buffer : buffer + pixels * chunk].reshape(pixels, chunk) for unit in units]
@@ -65,7 +69,7 @@ class Values:
         """Copy words within every unit."""
         self.maps[:, target : target + words] = self.maps[:, source : source + words].copy()
 
-    # --- traces --------------------------------------------------------------------------------------------------------
+    # --- traces -----------------------------------------------------------------------------------------------------
 
     def _read(self, addresses: NDArray[np.int64], words: int) -> Floats:
         """Return (unit, pixel, word)."""
@@ -85,7 +89,9 @@ class Values:
         """Run one trace for many pixels."""
         coop = "coop" in flags
         if "first" in flags:
-            self.sums = self._partial(out, coop, settings) if "pin" in flags else self._biases(len(maps), coop, settings)
+            self.sums = (
+                self._partial(out, coop, settings) if "pin" in flags else self._biases(len(maps), coop, settings)
+            )
         data = self._read(maps, words)
         if coop:
             kernel = self.weights[:, :, weights : weights + words].transpose(0, 2, 1)
