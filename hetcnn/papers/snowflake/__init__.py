@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hetcnn.papers.published import number
+from hetcnn.papers.snowflake.agreement import agreement
 from hetcnn.papers.snowflake.claims import CLAIMS
 from hetcnn.papers.snowflake.compiler import Program, compile_network
 from hetcnn.papers.snowflake.config import COMPILED, HAND, Machine, Schedule, machine
@@ -93,6 +94,7 @@ __all__ = [
     "Program",
     "Run",
     "Schedule",
+    "agreement",
     "budget",
     "choices",
     "compile_network",
