@@ -145,21 +145,25 @@ def _variants() -> dict[str, dict[str, float]]:
     return found
 
 
-def _headlines(network: str, changes: dict[str, float]) -> tuple[float, ...]:
+def _headlines(network: str, changes: dict[str, float], hand: bool) -> tuple[float, ...]:
     try:
-        compiled, hand = (variant(network, how, changes) for how in ("compiled", "hand"))
+        compiled = variant(network, "compiled", changes)
+        rates = compiled.frames_per_second, compiled.bandwidth / 1e9
+        if not hand:
+            return rates
+        by_hand = conv_seconds(variant(network, "hand", changes))
     except HetcnnError:  # a layer no longer fits
-        return (np.nan,) * 4
-    by_hand = conv_seconds(hand)
-    return compiled.frames_per_second, compiled.bandwidth / 1e9, 1e3 * by_hand, by_hand / compiled.seconds
+        return (np.nan,) * (4 if hand else 2)
+    return (*rates, 1e3 * by_hand, by_hand / compiled.seconds)
 
 
-def sensitivity(network: str = "alexnet") -> xr.Dataset:
+def sensitivity(network: str = "alexnet", *, hand: bool = True) -> xr.Dataset:
     """Return how far the headlines move when one assumption is at an end of its range; NaN where a layer does not fit.
 
-    bank: words of half a unit's maps buffer; weights: words of a vMAC's buffer. Both of the board file.
+    bank: words of half a unit's maps buffer; weights: words of a vMAC's buffer. Both of the board file. Without
+    `hand` only the compiled code's numbers.
     """
-    rows = [_headlines(network, changes) for changes in _variants().values()]
+    rows = [_headlines(network, changes, hand) for changes in _variants().values()]
     columns = {
         "rate": ("frames/s", "frame rate, compiled"),
         "bandwidth": ("GB/s", "bandwidth, compiled"),
@@ -167,5 +171,5 @@ def sensitivity(network: str = "alexnet") -> xr.Dataset:
         "ratio": ("1", "hand-written over compiled time"),
     }
     values = zip(*rows, strict=True)
-    found = {k: variable("assumption", list(v), u, n) for (k, (u, n)), v in zip(columns.items(), values, strict=True)}
+    found = {k: variable("assumption", list(v), u, n) for (k, (u, n)), v in zip(columns.items(), values, strict=False)}
     return xr.Dataset(found, {"assumption": list(_variants())}, {"title": f"Sensitivity, {network}"})

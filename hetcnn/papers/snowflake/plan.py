@@ -23,7 +23,7 @@ LINE = 16
 """Words of a line, what a trace decoder fetches in a cycle."""
 
 
-PAGE = 64
+PAGE = 128
 """Words in which the dispatch tracks loads; areas that load while their neighbours are read start on a new one."""
 
 

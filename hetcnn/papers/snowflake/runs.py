@@ -11,7 +11,7 @@ from hetcnn.papers.snowflake.compiler import compile_network
 from hetcnn.papers.snowflake.config import COMPILED, HAND, Machine, Schedule, machine
 from hetcnn.papers.snowflake.simulator import Run, TaskRun, simulate
 
-__all__ = ["NETWORKS", "SCHEDULES", "conv_seconds", "run", "schedule", "seconds", "variant"]
+__all__ = ["NETWORKS", "SCHEDULES", "conv_seconds", "run", "seconds", "variant"]
 
 NETWORKS = ("alexnet", "resnet-18", "googlenet", "resnet-50", "squeezenet-1.1")
 """The zoo's networks on which tables are made; the paper has the first two."""
@@ -19,14 +19,13 @@ NETWORKS = ("alexnet", "resnet-18", "googlenet", "resnet-50", "squeezenet-1.1")
 SCHEDULES = {"compiled": COMPILED, "hand": HAND}
 
 
-def schedule(name: str, **changes: object) -> Schedule:
-    """Return one of the two ways of writing code, with changes."""
-    return replace(SCHEDULES[name], **changes)  # type: ignore[arg-type]
+def run(network: str, how: Schedule = COMPILED, on: Machine | None = None) -> Run:
+    """Return the run of a network of the zoo for time and bytes."""
+    return _run(network, how, on or machine())
 
 
 @cache
-def run(network: str, how: Schedule = COMPILED, on: Machine | None = None) -> Run:
-    """Return the run of a network of the zoo for time and bytes."""
+def _run(network: str, how: Schedule, on: Machine) -> Run:
     return simulate(compile_network(zoo.load(network), on, how))
 
 

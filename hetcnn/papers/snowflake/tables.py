@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from hetcnn.papers.published import numbers, published
+from hetcnn.papers.published import number, numbers
 from hetcnn.papers.results import variable
 from hetcnn.papers.snowflake.runs import NETWORKS, SCHEDULES, conv_seconds, run
 from hetcnn.papers.snowflake.simulator import Run, TaskRun
@@ -149,43 +149,38 @@ def hand_against_compiled(network: str = "alexnet") -> xr.Dataset:
     )
 
 
-def frame_rates() -> xr.Dataset:
-    """Return frames/s, traffic, bandwidth, efficiency and frames/J of compiled and hand-written code by network.
+def frame_rates(how: str = "compiled") -> xr.Dataset:
+    """Return frames/s, traffic, bandwidth, efficiency and frames/J by network.
 
     Convolutions and pooling, as in the paper; 5 W on-chip, the compiler paper's figure.
     """
-    dims = "network schedule"
-    runs = [[run(n, s) for s in SCHEDULES.values()] for n in NETWORKS]
-    peak = runs[0][0].program.machine.peak_ops
+    runs = [run(n, SCHEDULES[how]) for n in NETWORKS]
+    peak = runs[0].program.machine.peak_ops
+    ops = np.array([sum(t.segment.plan.task.ops for t in r.tasks) for r in runs], float)
+    conv = np.array([conv_seconds(r) for r in runs])
+    rate = np.array([r.frames_per_second for r in runs])
 
-    def each(value: Callable[[Run], float]) -> list[list[float]]:
-        return [[value(r) for r in row] for row in runs]
+    def theirs(key: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        claims = [f"abstract.{n.replace('-', '')}.{key}" for n in NETWORKS]
+        return numbers("snowflake", claims) if how == "compiled" else np.full(len(NETWORKS), np.nan)
 
-    def ops(found: Run) -> float:
-        return sum(t.segment.plan.task.ops for t in found.tasks)
-
-    power = float(published("snowflake")["abstract.power"])  # type: ignore[arg-type]
-    theirs = np.full((len(NETWORKS), 2), np.nan), np.full((len(NETWORKS), 2), np.nan)
-    for i, name in enumerate(("alexnet", "resnet18")):
-        for values, key in zip(theirs, ("fps", "bandwidth"), strict=True):
-            values[i, 0] = numbers("snowflake", [f"abstract.{name}.{key}"])[0]
     return xr.Dataset(
         {
-            "rate": variable(dims, each(lambda r: r.frames_per_second), "frames/s", "frame rate"),
-            "published_rate": variable(dims, theirs[0], "frames/s", "frame rate, published"),
-            "bandwidth": variable(dims, each(lambda r: r.bandwidth / 1e9), "GB/s", "bandwidth"),
-            "published_bandwidth": variable(dims, theirs[1], "GB/s", "bandwidth, published"),
-            "time": variable(dims, each(lambda r: 1e3 * r.seconds), "ms", "time of a frame"),
-            "traffic": variable(dims, each(lambda r: r.bytes / 1e6), "MB", "traffic of a frame"),
-            "ops": variable(dims, each(lambda r: ops(r) / 1e6), "Mop", "operations of a frame"),
-            "efficiency": variable(
-                dims, each(lambda r: 100 * ops(r) / peak / conv_seconds(r)), "%", "efficiency, convolutions"
+            "rate": variable("network", rate, "frames/s", "frame rate"),
+            "published_rate": variable("network", theirs("fps"), "frames/s", "frame rate, published"),
+            "bandwidth": variable("network", [r.bandwidth / 1e9 for r in runs], "GB/s", "bandwidth"),
+            "published_bandwidth": variable("network", theirs("bandwidth"), "GB/s", "bandwidth, published"),
+            "time": variable("network", [1e3 * r.seconds for r in runs], "ms", "time of a frame"),
+            "traffic": variable("network", [r.bytes / 1e6 for r in runs], "MB", "traffic of a frame"),
+            "ops": variable("network", ops / 1e6, "Mop", "operations of a frame"),
+            "efficiency": variable("network", 100 * ops / peak / conv, "%", "efficiency, convolutions"),
+            "conv_rate": variable("network", ops / conv / 1e9, "Gop/s", "rate, convolutions"),
+            "per_joule": variable(
+                "network", rate / number("snowflake", "abstract.power"), "frames/J", "frames per joule"
             ),
-            "conv_rate": variable(dims, each(lambda r: ops(r) / conv_seconds(r) / 1e9), "Gop/s", "rate, convolutions"),
-            "per_joule": variable(dims, each(lambda r: r.frames_per_second / power), "frames/J", "frames per joule"),
         },
-        {"network": list(NETWORKS), "schedule": list(SCHEDULES)},
-        {"title": "Frame rates"},
+        {"network": list(NETWORKS)},
+        {"title": f"Frame rates, {how} code"},
     )
 
 
