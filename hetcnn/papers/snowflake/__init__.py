@@ -25,7 +25,7 @@ from hetcnn.papers.snowflake.decisions import (
     walk,
 )
 from hetcnn.papers.snowflake.exercises import EXERCISES
-from hetcnn.papers.snowflake.figures import energy, line_up, resident_roofline, roofline_points, sensitivity
+from hetcnn.papers.snowflake.figures import energy, layer_roofline, line_up, roofline_points, sensitivity
 from hetcnn.papers.snowflake.runs import NETWORKS, run
 from hetcnn.papers.snowflake.simulator import Run, execute, simulate
 from hetcnn.papers.snowflake.tables import (
@@ -76,7 +76,7 @@ TABLES = {
     "Frame rates, hand-written code": partial(frame_rates, "hand"),
     "Roofline, hand-written code": partial(roofline_points, "hand"),
     "Roofline, compiled code": roofline_points,
-    "AlexNet on the roofline": resident_roofline,
+    "AlexNet on the roofline": layer_roofline,
     "Line-up": line_up,
     "Energy": energy,
     "ResNet-18: budget": budget,
@@ -104,6 +104,7 @@ __all__ = [
     "execute",
     "frame_rates",
     "hand_against_compiled",
+    "layer_roofline",
     "layer_table",
     "line_up",
     "loop_orders",
@@ -112,7 +113,6 @@ __all__ = [
     "modes",
     "parse",
     "ports",
-    "resident_roofline",
     "roofline_points",
     "run",
     "sensitivity",

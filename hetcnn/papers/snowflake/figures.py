@@ -15,7 +15,7 @@ from hetcnn.papers.results import variable
 from hetcnn.papers.snowflake.config import COMPILED, HAND, assumptions, machine
 from hetcnn.papers.snowflake.runs import NETWORKS, conv_seconds, run, variant
 
-__all__ = ["energy", "line_up", "resident_roofline", "roofline_points", "sensitivity"]
+__all__ = ["energy", "layer_roofline", "line_up", "roofline_points", "sensitivity"]
 
 
 def roofline_points(how: str = "compiled") -> xr.Dataset:
@@ -52,7 +52,7 @@ def roofline_points(how: str = "compiled") -> xr.Dataset:
     )
 
 
-def resident_roofline(network: str = "alexnet", how: str = "hand") -> xr.Dataset:
+def layer_roofline(network: str = "alexnet", how: str = "hand") -> xr.Dataset:
     """Return the intensity and rate of every convolution of one network, and of all together (`total`)."""
     found = run(network, HAND if how == "hand" else COMPILED)
     on = found.program.machine
