@@ -372,7 +372,7 @@ def test_exercises():
     assert snowflake.EXERCISES[1].check(60).startswith("not yet")
 
 
-# --- the explorer ------------------------------------------------------------------------------------------------------
+# --- the explorer ---------------------------------------------------------------------------------
 
 
 def test_explorer_forces_a_plan_and_says_where_none_fits():
