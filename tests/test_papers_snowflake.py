@@ -13,7 +13,7 @@ from hetcnn.errors import HetcnnError
 from hetcnn.kernels.calibrate import fixed_point
 from hetcnn.papers import snowflake
 from hetcnn.papers.published import number
-from hetcnn.papers.snowflake import isa, model, plan, simulator
+from hetcnn.papers.snowflake import isa, model, plan, simulator, steady
 from hetcnn.papers.snowflake.agreement import agreement
 from hetcnn.papers.snowflake.config import COMPILED, HAND, machine
 from hetcnn.papers.snowflake.tasks import edges, parse
@@ -258,6 +258,17 @@ def test_iterations_together_take_as_long_as_one_by_one(network, monkeypatch):
             b.counts.traces,
             b.counts.bytes,
         )
+
+
+@pytest.mark.parametrize("network", ["alexnet", "resnet-18", "squeezenet-1.1"])
+def test_settled_loops_take_as_long_as_run_to_the_end(network, monkeypatch):
+    program = snowflake.compile_network(zoo.load(network))
+    skipping = snowflake.simulate(program)
+    monkeypatch.setattr(steady.Steady, "skip", lambda *_: None)
+    whole = snowflake.simulate(program)
+    assert skipping.cycles == pytest.approx(whole.cycles, rel=1e-9)
+    for a, b in zip(skipping.tasks, whole.tasks, strict=True):
+        assert np.allclose(a.counts.vector(), b.counts.vector(), rtol=1e-9)
 
 
 # --- time and bytes --------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from hetcnn.papers.snowflake.compiler import Program, Segment
 from hetcnn.papers.snowflake.isa import DELAY_SLOTS, NOP, SETTINGS, Instruction
 from hetcnn.papers.snowflake.layout import LOWEST, weight_image
 from hetcnn.papers.snowflake.plan import line_count
+from hetcnn.papers.snowflake.steady import Steady
 from hetcnn.papers.snowflake.timeline import Counts, Span, Timeline, Trace
 from hetcnn.papers.snowflake.values import Values
 
@@ -25,6 +26,8 @@ __all__ = ["Run", "TaskRun", "execute", "simulate"]
 
 Words = NDArray[np.int16]
 _BRANCHES = frozenset({"BLE", "BGT", "BEQ"})
+_LONG = 60
+"""Instructions of a loop's body from which on it pays to watch whether it has settled."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ class _Runner:
         self.units = [tuple(u for u in range(self.machine.units) if mask >> u & 1) for mask in range(16)]
         self.host: dict[str, NDArray[np.generic]] = {}
         self.coop = False
+        self.steady = Steady() if values is None else None
 
     def run(self, inputs: dict[str, NDArray[np.generic]]) -> Run:
         self.host = inputs
@@ -237,8 +241,11 @@ class _Runner:
                     self._step(slot)
             if not taken or (instruction.imm < 0 and self._together(pc, instruction)):
                 pc += 1 + DELAY_SLOTS
-            else:
-                pc += instruction.imm
+                continue
+            if instruction.imm < -_LONG and self.steady is not None:
+                time.counts.instructions, executed = time.counts.instructions + executed, 0
+                self.steady.skip(pc, r[instruction.registers[0]], r, time)
+            pc += instruction.imm
         time.counts.instructions += executed
 
     def _step(self, i: Instruction) -> None:

@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hetcnn.papers.snowflake.config import Machine
 from hetcnn.papers.snowflake.plan import PAGE
 
@@ -39,6 +42,20 @@ class Counts:
     def bytes(self) -> int:
         """Bytes of all loads and stores."""
         return self.weights + self.maps + self.stores
+
+    def vector(self) -> NDArray[np.float64]:
+        """Return everything as one vector, ports last."""
+        return np.array([*(getattr(self, name) for name in _SCALARS), *self.ports], float)
+
+    def add(self, more: NDArray[np.float64]) -> None:
+        """Add such a vector."""
+        for name, value in zip(_SCALARS, more, strict=False):
+            old = getattr(self, name)
+            setattr(self, name, old + (float(value) if isinstance(old, float) else round(value)))
+        self.ports = [old + round(value) for old, value in zip(self.ports, more[len(_SCALARS) :], strict=True)]
+
+
+_SCALARS = ("weights", "maps", "stores", "instructions", "traces", "busy", "waiting")
 
 
 class Span(NamedTuple):
@@ -98,6 +115,25 @@ class Timeline:
         """Wait until everything stored is in memory."""
         self.core = max(self.core, self.stored)
 
+    def ahead(self) -> NDArray[np.float64]:
+        """Return all times that can still matter, from the core's on; what is past counts as now."""
+        heads = (self.vector, self.pooling, self.gathered + GATHER, self.memory, self.stored, *self.port, *self.writing)
+        queues = (t for queue in self.started for t in queue)
+        pages = (t for both in (self.ready, self.used) for space in both for t in space)
+        return np.maximum(np.fromiter((*heads, *self.drained.values(), *queues, *pages), float) - self.core, 0)
+
+    def shift(self, by: float) -> None:
+        """Let time pass in which everything stays as it is, seen from the core."""
+        for name in ("core", "vector", "pooling", "gathered", "memory", "stored"):
+            setattr(self, name, getattr(self, name) + by)
+        for times in (self.port, self.writing, *self.ready, *self.used):
+            times[:] = [t + by for t in times]
+        for queue in self.started:
+            moved = [t + by for t in queue]
+            queue.clear()
+            queue.extend(moved)
+        self.drained = {at: t + by for at, t in self.drained.items()}
+
     # --- memory -----------------------------------------------------------------------------------------------------
 
     def _transfer(self, start: float, nbytes: int, port: int) -> float:
@@ -127,7 +163,7 @@ class Timeline:
             self.counts.busy += lines
         takes = nbytes / min(self.machine.port_width, self.machine.bytes_per_cycle)
         self.writing[port] = max(start, self.writing[port]) + takes
-        self.memory += nbytes / self.machine.bytes_per_cycle
+        self.memory = max(self.memory, self.core) + nbytes / self.machine.bytes_per_cycle
         self.counts.ports[port] += nbytes
         done = self.writing[port] + self.machine.latency
         self.drained[span.first] = done
