@@ -325,25 +325,29 @@ class _Runner:
 
     def _trace(self, i: Instruction, registers: Sequence[int], change: Sequence[int], times: int) -> Trace:
         """Return a vector instruction's cycles and what it touches over `times` iterations."""
-        maps, other, words, out = (registers[x] for x in i.registers)
-        last = maps + (times - 1) * change[i.registers[0]]
-        span = Span(min(maps, last), max(maps, last) + max(words, 1))
+        rm, rw, rl, ro = i.registers
+        maps, other, words, out = registers[rm], registers[rw], registers[rl], registers[ro]
+        end, written = maps + (words or 1), out
+        if times > 1:
+            run = (times - 1) * change[rm]
+            maps, end = maps + min(run, 0), end + max(run, 0)
+            written += (times - 1) * change[ro]
         flags = self.flags[i.flags]
         self.coop = i.op == "MAX" or "coop" in flags
-        coop, per = "coop" in flags, 1 if "coop" in flags else self.machine.macs
-        wide = other if i.op == "MAX" else self.machine.vmacs * per
-        ends = out + (times - 1) * change[i.registers[3]] + wide
-        writes = Span(out, ends) if "last" in flags and "pout" not in flags else None
+        last = "last" in flags
         if i.op == "MAX":
-            return Trace(line_count(words), span, None, writes, gathers=False)
+            writes = Span(out, written + other) if last else None
+            return Trace(line_count(words), Span(maps, end), None, writes, gathers=False)
+        per = 1 if self.coop else self.machine.macs
+        written += self.machine.vmacs * per
         shift = self.settings["residual"]
         return Trace(
-            line_count(words) * (1 if coop else self.machine.macs),
-            span,
-            Span(other, other + max(words, 1) * per),
-            writes,
-            gathers="last" in flags,
-            residual=Span(out + shift, ends + shift) if "add" in flags else None,
+            line_count(words) * per,
+            Span(maps, end),
+            Span(other, other + (words or 1) * per),
+            Span(out, written) if last and "pout" not in flags else None,
+            gathers=last,
+            residual=Span(out + shift, written + shift) if "add" in flags else None,
         )
 
     def _mac(self, i: Instruction) -> None:
