@@ -13,7 +13,7 @@ from hetcnn.errors import HetcnnError
 from hetcnn.kernels.calibrate import fixed_point
 from hetcnn.papers import snowflake
 from hetcnn.papers.published import number
-from hetcnn.papers.snowflake import isa, model, plan, simulator, steady
+from hetcnn.papers.snowflake import isa, model, plan, runner, simulator, steady
 from hetcnn.papers.snowflake.agreement import agreement
 from hetcnn.papers.snowflake.config import COMPILED, HAND, machine
 from hetcnn.papers.snowflake.tasks import edges, parse
@@ -249,7 +249,7 @@ def test_no_branch_leaves_a_bank_of_the_cache():
 def test_iterations_together_take_as_long_as_one_by_one(network, monkeypatch):
     program = snowflake.compile_network(zoo.load(network))
     together = snowflake.simulate(program)
-    monkeypatch.setattr(simulator._Runner, "_together", lambda *_: False)
+    monkeypatch.setattr(runner.Runner, "_together", lambda *_: False)
     single = snowflake.simulate(program)
     assert together.cycles == pytest.approx(single.cycles, rel=2e-3)
     for a, b in zip(together.tasks, single.tasks, strict=True):

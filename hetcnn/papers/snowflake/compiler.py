@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from hetcnn.errors import unknown
 from hetcnn.network import Layer, Network
+from hetcnn.papers.snowflake import registers as reg
 from hetcnn.papers.snowflake.choose import Candidate, choose
 from hetcnn.papers.snowflake.config import COMPILED, Machine, Schedule, machine
 from hetcnn.papers.snowflake.emit import Emitter
-from hetcnn.papers.snowflake.generate import HALF, NEXT, Generator
+from hetcnn.papers.snowflake.generate import Generator
 from hetcnn.papers.snowflake.isa import Instruction, encode, listing
 from hetcnn.papers.snowflake.layout import Layout, lay_out
 from hetcnn.papers.snowflake.plan import Plan
@@ -96,8 +97,8 @@ def compile_network(network: Network, on: Machine | None = None, schedule: Sched
     layout = lay_out(graph, [c.plan for c in choices.values()])
     e = Emitter(on.ports, schedule.balance)
     e.note("halves of the weights buffers")
-    e.li(HALF, 0)
-    e.li(NEXT, on.weights // 2)
+    e.li(reg.HALF, 0)
+    e.li(reg.NEXT, on.weights // 2)
     segments: list[Segment] = []
     place, on_the_way = 0, set[str]()  # where the last tile lies; arrays whose stores no fence has waited for
     for step in graph.steps:
