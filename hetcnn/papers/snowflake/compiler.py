@@ -54,6 +54,8 @@ class Program:
     segments: tuple[Segment, ...] = field(repr=False)
     layout: Layout = field(repr=False)
     notes: dict[int, str] = field(repr=False)
+    borrowed: frozenset[int] = field(repr=False)
+    """Places of the loads within a task that are for the next one."""
 
     @property
     def work(self) -> tuple[Segment, ...]:
@@ -99,22 +101,44 @@ def compile_network(network: Network, on: Machine | None = None, schedule: Sched
     e.note("halves of the weights buffers")
     e.li(reg.HALF, 0)
     e.li(reg.NEXT, on.weights // 2)
+    generators = _generators(graph, choices, layout, schedule)
     segments: list[Segment] = []
-    place, on_the_way = 0, set[str]()  # where the last tile lies; arrays whose stores no fence has waited for
     for step in graph.steps:
         if isinstance(step, Layer):
             segments.append(Segment(len(e), len(e), None, step))
         elif step.name in choices:
             start = len(e) if any(s.choice for s in segments) else 0
-            plan = choices[step.name].plan
-            reads = {graph.storage[name].base for name in (step.source, step.residual) if name}
-            fence = bool(reads & on_the_way)
-            generator = Generator(plan, layout, 1 - place, fence=fence)
-            generator.run(e)
-            place = generator.place
-            on_the_way = (set() if fence else on_the_way) | {graph.storage[(plan.pool or plan.task).target].base}
+            generators[step.name].run(e)
             segments.append(Segment(start, len(e), choices[step.name]))
-    return Program(graph, on, schedule, tuple(e.code), tuple(segments), layout, e.notes)
+    borrowed = frozenset(e.borrowed)
+    return Program(graph, on, schedule, tuple(e.code), tuple(segments), layout, e.notes, borrowed)
+
+
+def _generators(
+    graph: Graph, choices: dict[str, Candidate], layout: Layout, schedule: Schedule
+) -> dict[str, Generator]:
+    """Return task -> its generator, which knows where its first tile goes, what it waits for, and what follows it."""
+    found: dict[str, Generator] = {}
+    before: Generator | None = None
+    host_between = False
+    on_the_way: set[str] = set()  # arrays whose stores no fence has waited for
+    for step in graph.steps:
+        if isinstance(step, Layer):
+            host_between = True
+            continue
+        if step.name not in choices:
+            continue
+        plan = choices[step.name].plan
+        reads = {graph.storage[name].base for name in (step.source, step.residual) if name}
+        fence = bool(reads & on_the_way)
+        on_the_way = (set() if fence else on_the_way) | {graph.storage[(plan.pool or plan.task).target].base}
+        place = 1 - before.last_place if before is not None else 1
+        found[step.name] = Generator(plan, layout, place, fence=fence)
+        if before is not None and schedule.across and schedule.double_buffer and not host_between:
+            before.follow = found[step.name]
+            found[step.name].has_weights = plan.task.kind == "conv"
+        before, host_between = found[step.name], False
+    return found
 
 
 def _choices(graph: Graph, on: Machine, schedule: Schedule) -> dict[str, Candidate]:

@@ -65,7 +65,8 @@ class Schedule:
     `pointers`: "running" adds to two addresses after every trace; "registers" keeps the address of every kernel row in
     a register. `fill_slots`: useful work after a branch, or four NOPs. `fuse_pool`: pool before storing, where a unit
     has all it needs. `parts`: maps stay and all kernels are streamed so many times where memory keeps up; 0: no wish.
-    `balance`: spread loads over the ports. `double_buffer`: load the next tile and kernels while computing.
+    `balance`: spread loads over the ports. `double_buffer`: load the next tile and kernels while computing; `across`:
+    the next layer's first ones too, if they are in memory.
     """
 
     name: str
@@ -77,10 +78,11 @@ class Schedule:
     order: Order | Literal["best"] = "best"
     balance: bool = True
     double_buffer: bool = True
+    across: bool = False
 
 
 COMPILED = Schedule("compiled")
-HAND = Schedule("hand", pointers="registers", fill_slots=True, fuse_pool=True, parts=3)
+HAND = Schedule("hand", pointers="registers", fill_slots=True, fuse_pool=True, parts=3, across=True)
 
 
 @cache

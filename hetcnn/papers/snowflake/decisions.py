@@ -26,6 +26,7 @@ DECISIONS: dict[str, Schedule] = {
     "all loads on one port": replace(COMPILED, balance=False),
     "addresses in registers": replace(COMPILED, pointers="registers"),
     "delay slots filled": replace(COMPILED, fill_slots=True),
+    "loads across layers": replace(COMPILED, across=True),
     "pooling fused": replace(COMPILED, fuse_pool=True),
     "hand-written": HAND,
 }

@@ -28,6 +28,8 @@ class Emitter:
         self.ports = np.zeros(ports)
         self.balance = balance
         self.trips = 1
+        self.borrowed: set[int] = set()
+        """Places of loads that belong to the next task."""
 
     def __len__(self) -> int:
         return len(self.code)
@@ -87,8 +89,16 @@ class Emitter:
         """Append what `sub` collected."""
         for at, text in other.notes.items():
             self.notes.setdefault(len(self.code) + at, text)
+        self.borrowed |= {len(self.code) + at for at in other.borrowed}
         self.code += other.code
         self.ports = other.ports
+
+    @contextmanager
+    def for_the_next(self) -> Iterator[None]:
+        """Mark what is emitted inside as the next task's."""
+        start = len(self.code)
+        yield
+        self.borrowed |= set(range(start, len(self.code)))
 
     @contextmanager
     def loop(self, counter: int, count: int) -> Iterator[None]:

@@ -22,25 +22,26 @@ class Generator(PoolCode):
         e.set_to("chunk", self.plan.pixel_words)
         e.set_to("pitch", self.pitch)
         e.li(reg.STAGE, self.stage)
-        if self.task.kind == "conv":
-            e.note("first kernels, while the last task's results are still on their way")
-            e.li(reg.WPTR, self.layout.weights[self.task.name])
-            self._load_weights(e, 0)
+        if self.task.kind == "conv" and not self.has_weights:  # the last task's results are still on their way
+            self.load_first_weights(e)
         if self.fence:
             e.set("fence", reg.ZERO)
         steps = self.plan.steps
         bank = self.place
         for i, step in enumerate(steps):
-            if i == 0 or (step.load_map and not self.plan.double_maps):
+            if (i == 0 and not self.has_map) or (i > 0 and step.load_map and not self.plan.double_maps):
                 self._load_tile(e, self.plan.tiles[step.tile], bank)
+            if i == 0 and self.task.kind == "pool":
+                self.follow_with_weights(e)
             self._start_tile(e, self.plan.tiles[step.tile], step.block)
             after = steps[i + 1] if i + 1 < len(steps) else None
             ahead = after is not None and after.load_map and self.plan.double_maps
             if ahead and after is not None:
                 self._load_tile(e, self.plan.tiles[after.tile], 1 - bank)
+            if after is None:
+                self.follow_with_map(e, self.plan.tiles[step.tile], bank * self.plan.slot)
             self._step(e, i, bank * self.plan.slot)
             bank = 1 - bank if ahead else bank
-        self.place = bank
 
     def _step(self, e: Emitter, index: int, base: int) -> None:
         step = self.plan.steps[index]
@@ -113,6 +114,7 @@ class Generator(PoolCode):
             if more:
                 rest.li(reg.WPTR, self.layout.weights[self.task.name])
             else:
+                self.follow_with_weights(rest)
                 rest.li(reg.WLEN, 0)
             e.emit("BGT", SCRATCH, reg.ZERO, imm=DELAY_SLOTS + 1 + len(rest))
             e.slots()
@@ -120,12 +122,12 @@ class Generator(PoolCode):
             self._load_streams(e, words)
             return
         final = block + 1 == self.plan.blocks
-        if self.plan.order == "weights" and final:
+        if final and (self.plan.order == "weights" or not more):
+            self.follow_with_weights(e)
             return
-        if final and more:
+        if final:
             e.li(reg.WPTR, self.layout.weights[self.task.name])
-        if not final or more:
-            self._load_weights(e, 0)
+        self._load_weights(e, 0)
 
     def _chunk(self, e: Emitter, tile: Tile, base: int, row_pass: int, block: int | None) -> None:
         """All rounds of one block of kernels over one tile."""

@@ -32,6 +32,39 @@ class Loads:
         self.fence = fence
         # The other place than the last task's tile has, so that loading need not wait for it.
         self.place = place if 2 * plan.slot + plan.stage_words <= self.buffer else 0
+        self.follow: Loads | None = None
+        self.has_weights = self.has_map = False
+
+    @property
+    def last_place(self) -> int:
+        """Where the last step's tile lies."""
+        ahead = sum(s.load_map for s in self.plan.steps[1:]) if self.plan.double_maps else 0
+        return (self.place + ahead) % 2
+
+    def load_first_weights(self, e: Emitter) -> None:
+        """Load the first chunk of kernels, be it from within the task before."""
+        e.note(f"{self.task.name}: first kernels")
+        e.li(reg.WPTR, self.layout.weights[self.task.name])
+        self._load_weights(e, 0)
+
+    def follow_with_weights(self, e: Emitter) -> None:
+        """Load the next task's first kernels into the half that this one needs no more."""
+        if self.follow is not None and self.follow.has_weights:
+            with e.for_the_next():
+                self.follow.load_first_weights(e)
+
+    def follow_with_map(self, e: Emitter, tile: Tile, base: int) -> None:
+        """Load the next task's first tile beside the last one, if it is in memory and there is room."""
+        follow = self.follow
+        if follow is None or follow.fence or follow.task.skip > 1:
+            return
+        first = follow.place * follow.plan.slot
+        end = first + follow.plan.tile_words(follow.plan.tiles[0])
+        clear = end <= base or first >= base + self.plan.tile_words(tile)
+        if clear and end <= self.stage:
+            with e.for_the_next():
+                follow._load_tile(e, follow.plan.tiles[0], follow.place)
+            follow.has_map = True
 
     def _load_tile(self, e: Emitter, tile: Tile, bank: int) -> None:
         """Load a tile's map, in pieces for the ports; where units take rows, each its own with padding."""

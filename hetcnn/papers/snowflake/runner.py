@@ -52,6 +52,11 @@ class Runner:
         self.host: dict[str, NDArray[np.generic]] = {}
         self.coop = False
         self.steady = Steady() if values is None else None
+        self.pc = 0
+        self.later = self._nothing()
+
+    def _nothing(self) -> Counts:
+        return Counts(ports=[0] * self.machine.ports)
 
     def run(self, inputs: dict[str, NDArray[np.generic]]) -> Iterator[tuple[Segment, float, float, Counts]]:
         """Run a frame: yield every task with its start and end in cycles and what it did."""
@@ -64,7 +69,7 @@ class Runner:
             if segment.host is not None:
                 self._on_host(segment.host)
                 continue
-            self.time.counts = Counts(ports=[0] * self.machine.ports)
+            self.time.counts, self.later = self.later, self._nothing()
             self._segment(segment.start, segment.end)
             start, end = end, max(self.time.core, self.time.vector, self.time.pooling)
             if segment is self.program.work[-1]:
@@ -146,6 +151,7 @@ class Runner:
                 pc += 1
                 continue
             if op not in _BRANCHES:
+                self.pc = pc
                 self._step(instruction)
                 pc += 1
                 continue
@@ -185,6 +191,10 @@ class Runner:
             self._max(i)
         elif op == "VMOV":
             self._set(SETTINGS[i.registers[0]], r[i.registers[1]])
+        elif op == "LD" and self.pc in self.program.borrowed:
+            self.time.counts, self.later = self.later, self.time.counts
+            self._load(i)
+            self.time.counts, self.later = self.later, self.time.counts
         elif op == "LD":
             self._load(i)
         elif op == "ST":
