@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from math import ceil
 
 from hetcnn.errors import HetcnnError
@@ -84,14 +85,34 @@ def _candidates(
         orders: tuple[Order, ...] = ("maps", "weights") if schedule.order == "best" else (schedule.order,)
         if task.kind == "pool":
             orders = ("maps",)
-        for order in orders:
-            base = replace(_whole(task, machine, schedule, mode, rows), order=order, double_maps=double)
+        shapes = _shapes(task, machine) if rows else (task,)
+        for order, shape in product(orders, shapes):
+            base = replace(_whole(shape, machine, schedule, mode, rows), order=order, double_maps=double)
             for shaped in _blocks(base):
                 joined = replace(shaped, pool=pool) if _fuses(shaped, pool) else shaped
                 tiled = _tiled(joined) or (_tiled(shaped) if joined is not shaped else None)
                 # One tile stays in either order.
                 if tiled is not None and (order == orders[0] or len(tiled.tiles) > 1):
                     yield Candidate(tiled, estimate(tiled))
+
+
+def _shapes(task: Task, machine: Machine) -> tuple[Task, ...]:
+    """Return a task and, for 1x1 convolutions, the same pixels in rows that divide better among the units."""
+    plain = task.kind == "conv" and task.kh == task.kw == task.stride == task.skip == 1 and task.top == task.left == 0
+    if not plain:
+        return (task,)
+    pixels, units = task.H * task.W, machine.units
+
+    def share(width: int) -> float:
+        rows = pixels // width
+        return rows / (units * ceil(rows / units))
+
+    widths = [w for w in range(1, task.W + 1) if pixels % w == 0]
+    best = max(widths, key=lambda w: (share(w), w))
+    if share(best) <= share(task.W):
+        return (task,)
+    rows = pixels // best
+    return task, replace(task, H=rows, W=best, OH=rows, OW=best)
 
 
 def _whole(task: Task, machine: Machine, schedule: Schedule, mode: Mode, rows: bool) -> Plan:

@@ -56,6 +56,12 @@ def pixel_instructions(traces: int, schedule: Schedule, *, loop: bool = True) ->
     return body + 2 + DELAY_SLOTS - (2 if schedule.fill_slots else 0)
 
 
+def row_instructions(plan: Plan) -> int:
+    """Return about how many instructions a row takes beside those of its pixels: pointers, stores, the loop."""
+    stores = 2 * plan.machine.units if plan.takes_rows else 1
+    return 4 * len(plan.task.columns) + 11 + stores
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Cycles at the units, and bytes of weights, of maps read (residuals included) and of maps written."""
@@ -92,16 +98,25 @@ def estimate(plan: Plan) -> Estimate:
     out, residual = stored_words(plan)
     sizes = [_tile_in(plan, t) for t in plan.tiles]
     loads = [sizes[s.tile] for s in plan.steps if s.load_map]
-    first = loads[0] if plan.double_maps else sum(loads)
+    first = 2 * (loads[0] if plan.double_maps else sum(loads)) / plan.machine.bytes_per_cycle
     bandwidth = plan.machine.bytes_per_cycle
     return Estimate(
         cycles,
         weights=round(2 * plan.weight_words * times),
         maps_in=2 * (sum(loads) + residual),
         maps_out=2 * out,
-        exposed=2 * first / bandwidth,
+        exposed=first + _residual_waits(plan, sizes, cycles),
         bandwidth=bandwidth,
     )
+
+
+def _residual_waits(plan: Plan, sizes: list[int], cycles: float) -> float:
+    """Return the cycles in which rounds wait for residuals that are behind the next tile in the memory's queue."""
+    if not plan.task.residual or not plan.double_maps:
+        return 0.0
+    a_round = cycles / (plan.rounds * len(plan.tiles))
+    behind = [2 * sizes[s.tile] / plan.machine.bytes_per_cycle for s in plan.steps[1:] if s.load_map]
+    return sum(max(wait - a_round, 0.0) for wait in behind)
 
 
 def stored_words(plan: Plan) -> tuple[int, int]:
@@ -122,10 +137,13 @@ def _conv_cycles(plan: Plan) -> float:
     total = 0
     for first, end in plan.row_passes:
         for rows, traces in _rows(plan, first, end):
+            row, issued = 0, row_instructions(plan)
             for e in task.columns:
                 busy = traces * line_count(e.taps * task.C) * per_line
                 issue = pixel_instructions(traces, plan.schedule, loop=e.count > 1)
-                total += rows * e.count * max(busy, plan.machine.macs, issue)
+                row += e.count * max(busy, plan.machine.macs, issue)
+                issued += e.count * issue
+            total += rows * max(row, issued)
     total *= plan.rounds
     # The stage is written and read through the port that the traces use; in independent mode they leave it free.
     height = sum(plan.unit_rows(t) for t in plan.tiles)
