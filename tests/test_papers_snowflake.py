@@ -282,8 +282,10 @@ def test_bytes_are_the_estimates_and_time_is_near(network, how):
         assert (counts.weights, counts.maps, counts.stores) == (estimate.weights, estimate.maps_in, estimate.maps_out)
         assert counts.busy >= task.macs / 256 * (1 - 1e-9)
         assert t.cycles >= 0.99 * task.macs / 256
-        if network == "alexnet" and task.kind == "conv":
+        if how == "compiled" and network != "googlenet":
             assert t.cycles == pytest.approx(estimate.total, rel=0.05)
+        elif task.kind == "conv" and t.cycles > 0.4e-3 * 250e6:
+            assert t.cycles == pytest.approx(estimate.total, rel=0.10)
 
 
 def test_conv1_is_limited_by_issue_in_compiled_code():

@@ -33,7 +33,7 @@ class Candidate:
     @property
     def cost(self) -> tuple[float, int]:
         """Cycles (times within one in a thousand count as equal), then bytes."""
-        return float(f"{self.estimate.total:.3g}"), self.estimate.bytes
+        return float(f"{self.estimate.steady:.3g}"), self.estimate.bytes
 
 
 def fusible(task: Task, pool: Task | None) -> bool:
@@ -60,8 +60,8 @@ def choose(task: Task, machine: Machine, schedule: Schedule, pool: Task | None =
     if schedule.parts:
         found = [c for c in found if c.plan.pool is None or c.parted] or found
     # What is not pooled here has to be pooled later.
-    later = choose(pool, machine, schedule).estimate.total if pool is not None and schedule.fuse_pool else 0.0
-    costs = [c.estimate.total + (later if c.plan.pool is None else 0.0) for c in found]
+    later = choose(pool, machine, schedule).estimate.steady if pool is not None and schedule.fuse_pool else 0.0
+    costs = [c.estimate.steady + (later if c.plan.pool is None else 0.0) for c in found]
     priced = sorted(zip(costs, found, strict=True), key=lambda pair: (float(f"{pair[0]:.3g}"), pair[1].estimate.bytes))
     keeps_up = [c for _, c in priced if c.parted and c.estimate.memory_cycles <= c.estimate.cycles]
     wished = [c for cost, c in priced if c in keeps_up and cost <= 1.01 * min(costs)]

@@ -81,6 +81,15 @@ class Program:
         end = found.end if count is None else min(found.end, start + count)
         return listing(self.binary[start:end], self.notes, start)
 
+    def excerpt(self, task: str, note: str, count: int) -> str:
+        """Return `count` lines of a task's disassembly, from the first place on whose note contains `note`."""
+        found = self.segment(task)
+        places = [at for at in range(found.start, found.end) if note in self.notes.get(at, "")]
+        if not places:
+            notes = {self.notes[at] for at in range(found.start, found.end) if at in self.notes}
+            raise unknown(f"note of task {task}", note, notes)
+        return self.disassembly(task, places[0] - found.start, count)
+
 
 def compile_network(network: Network, on: Machine | None = None, schedule: Schedule = COMPILED) -> Program:
     """Return the program of a network; raise HetcnnError naming the layer that the machine cannot run, and why.

@@ -97,6 +97,7 @@ class Generator(PoolCode):
         e.repeat(reg.RB, self.plan.blocks, body, unroll=short)
 
     def _swap(self, e: Emitter) -> None:
+        e.note("the other half of the weights buffers")
         e.emit("ADDI", SCRATCH, reg.HALF)
         e.emit("ADDI", reg.HALF, reg.NEXT)
         e.emit("ADDI", reg.NEXT, SCRATCH)
@@ -147,6 +148,7 @@ class Generator(PoolCode):
 
     def _round(self, e: Emitter, tile: Tile, base: int, row_pass: int) -> None:
         plan, final = self.plan, row_pass + 1 == self.plan.passes
+        e.note(f"a round of {plan.lanes} channels")
         e.set("bias", reg.BIAS)
         if self.task.residual and final:
             self._next_residual(e, tile)

@@ -213,7 +213,7 @@ def listing(words: Sequence[int] | NDArray[np.uint32], notes: dict[int, str] | N
     """Return the disassembly of binary code: address, bits, text, and a note where there is one."""
     lines = []
     for at, word in enumerate(words, start):
-        note = f"   ; {notes[at]}" if notes and at in notes else ""
+        note = f"   ; {notes[at]}" if notes and at in notes else "   ; no operation" if word == encode(NOP) else ""
         lines.append(f"{at:6d}  {int(word):08x}  {str(decode(int(word))) + note}")
     return "\n".join(lines)
 

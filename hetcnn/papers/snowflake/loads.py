@@ -178,6 +178,7 @@ class Loads:
     def _store_row(self, e: Emitter, tile: Tile, units: int, pixels: int, at: int, stage: int) -> None:
         """Store one staged row (of every unit at work), and turn to the other row of the stage."""
         plan = self.plan
+        e.note("store the row")
         e.li(reg.LEN, pixels)
         if not plan.takes_rows:
             e.emit("ST", at, reg.OUT, reg.LEN, flags=("strided",), units=units, port=e.port(pixels * plan.lanes))

@@ -72,6 +72,8 @@ class Estimate:
     maps_out: int
     exposed: float
     """Cycles in which nothing computes: the first tile must be there, or every tile if they are not loaded ahead."""
+    kernels: float
+    """Cycles in which the first kernels are on their way."""
     bandwidth: float
     """Bytes per cycle."""
 
@@ -86,9 +88,14 @@ class Estimate:
         return self.bytes / self.bandwidth
 
     @property
-    def total(self) -> float:
-        """Cycles of the task: the longer of both, after the first loads."""
+    def steady(self) -> float:
+        """Cycles of the task once its first kernels are there: what plans are compared by."""
         return max(self.cycles + self.exposed, self.memory_cycles)
+
+    @property
+    def total(self) -> float:
+        """Cycles of the task: the longer of computing, after the first loads, and memory."""
+        return max(self.cycles + self.exposed + self.kernels, self.memory_cycles)
 
 
 def estimate(plan: Plan) -> Estimate:
@@ -105,18 +112,30 @@ def estimate(plan: Plan) -> Estimate:
         weights=round(2 * plan.weight_words * times),
         maps_in=2 * (sum(loads) + residual),
         maps_out=2 * out,
-        exposed=first + _residual_waits(plan, sizes, cycles),
+        exposed=first + plan.machine.latency + _residual_waits(plan, sizes, cycles),
+        kernels=_first_kernels(plan),
         bandwidth=bandwidth,
     )
 
 
-def _residual_waits(plan: Plan, sizes: list[int], cycles: float) -> float:
-    """Return the cycles in which rounds wait for residuals that are behind the next tile in the memory's queue."""
-    if not plan.task.residual or not plan.double_maps:
+def _first_kernels(plan: Plan) -> float:
+    """Return the cycles of the first chunk's load, which nothing hides unless it is made within the layer before."""
+    if plan.task.kind == "pool" or plan.schedule.across:
         return 0.0
+    return 2 * plan.streams * plan.chunk_words(0) / plan.machine.bytes_per_cycle
+
+
+def _residual_waits(plan: Plan, sizes: list[int], cycles: float) -> float:
+    """Return the cycles in which rounds wait for residuals: a step's first ones, and those behind the next tile."""
+    if not plan.task.residual:
+        return 0.0
+    per_row = 2 * plan.task.OW * plan.lanes / plan.machine.bytes_per_cycle
+    firsts = sum(plan.tiles[s.tile].rows * per_row for s in plan.steps)
+    if not plan.double_maps:
+        return firsts
     a_round = cycles / (plan.rounds * len(plan.tiles))
     behind = [2 * sizes[s.tile] / plan.machine.bytes_per_cycle for s in plan.steps[1:] if s.load_map]
-    return sum(max(wait - a_round, 0.0) for wait in behind)
+    return firsts + sum(max(wait - a_round, 0.0) for wait in behind)
 
 
 def stored_words(plan: Plan) -> tuple[int, int]:

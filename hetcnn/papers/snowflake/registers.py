@@ -1,4 +1,11 @@
-"""What the generated code keeps in which register, and runs of output rows."""
+"""What the generated code keeps in which register, and runs of output rows.
+
+RM, RW, RL, RO: a trace's address in the map and among the kernels, its length, the address of its result. RX, RY, RB,
+RK: pixels, rows, blocks and rounds left. ROW, KERNEL, BIAS, STAGE: where a row, a round's kernels and biases and a row
+of results begin. OUT: the row's address in memory. HALF, NEXT: the half of the weights buffers in use, and the one that
+loads from WPTR, WLEN words at a time. From FIRST_POINTER on: addresses of kernel rows in hand-written code. The others:
+residuals, partial sums, fused pooling.
+"""
 
 from __future__ import annotations
 

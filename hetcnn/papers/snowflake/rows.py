@@ -86,6 +86,12 @@ class RowCode(Loads):
         traces, width = rows.taps, task.W * task.C
         words = 1 if plan.mode == "coop" else self.machine.macs
         at = (column.first * task.stride - task.left + column.start) * task.C
+        span = (
+            f"pixel {column.first}"
+            if column.count == 1
+            else f"pixels {column.first} to {column.first + column.count - 1}"
+        )
+        e.note(f"{span}: {traces} traces of {column.taps * task.C} words")
         e.add(reg.RM, reg.ROW, at)
         e.li(reg.RL, column.taps * task.C if traces else 0)
         kernel = rows.start * plan.row_words + column.start * task.C * words
