@@ -1,5 +1,6 @@
 """Snowflake: the program against the fixed-point kernels, hand arithmetic, laws, and its control flow retraced."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from hetcnn import zoo
+from hetcnn import onnx_io, zoo
 from hetcnn.builder import Builder
 from hetcnn.errors import HetcnnError
 from hetcnn.kernels.calibrate import fixed_point
@@ -192,6 +193,48 @@ def test_saturation_and_wrapping_are_the_kernels():
     for name, array in found.items():
         assert np.array_equal(array, theirs[name])
         assert np.mean(np.abs(array.astype(int)) >= 32767) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: machine(bandwidth=0), "bandwidth must be above 0, got 0"),
+        (lambda: machine(clock=float("nan")), "clock must be above 0, got nan"),
+        (lambda: machine(bank=1.5), "bank 1.5: expected a whole number from 1"),
+        (lambda: machine(ports=8), "ports 8: at most 4"),
+        (lambda: machine(bandwith=1), "unknown field of a machine 'bandwith'; did you mean 'bandwidth'"),
+        (lambda: replace(COMPILED, mode="both"), "unknown mode 'both'"),
+        (
+            lambda: snowflake.layer_table("alexnet", "by hand"),
+            "unknown way of writing code 'by hand'",
+        ),
+        (lambda: snowflake.layer_table("alexnets"), "unknown network 'alexnets'; did you mean 'alexnet'"),
+        (lambda: snowflake.walk("conv9"), "unknown convolution of alexnet 'conv9'; did you mean 'conv"),
+        (lambda: snowflake.run("alexnet").program.segment("conv9"), "unknown task of alexnet 'conv9'"),
+        (
+            lambda: parse(zoo.load("alexnet", batch=2)),
+            "layer 'conv1': data of shape (2, 3, 224, 224)",
+        ),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(call, message):
+    with pytest.raises(HetcnnError, match=re.escape(message)) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_from_an_onnx_file_compiles_to_the_same_program(tmp_path):
+    net = zoo.load("squeezenet-1.1", seed=0)
+    onnx_io.save(net, tmp_path / "net.onnx")
+    again = snowflake.compile_network(onnx_io.load(tmp_path / "net.onnx"))
+    assert np.array_equal(again.binary, snowflake.compile_network(net).binary)
+
+
+@pytest.mark.parametrize(("field", "part"), [("bank", 0.9), ("weights", 0.8)])
+def test_smaller_buffers_change_plans(field, part):
+    small = replace(machine(), **{field: int(part * getattr(machine(), field))})
+    usual, other = (snowflake.run("alexnet", COMPILED, on) for on in (machine(), small))
+    assert other.bytes != usual.bytes
 
 
 def test_missing_weights_are_named():

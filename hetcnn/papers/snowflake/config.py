@@ -8,12 +8,19 @@ from functools import cache
 from typing import Any, Literal
 
 from hetcnn import data, platform
+from hetcnn.errors import HetcnnError, unknown
 from hetcnn.platform import Platform
+from hetcnn.units import positive
 
 __all__ = ["COMPILED", "HAND", "Machine", "Schedule", "assumptions", "machine"]
 
 Mode = Literal["coop", "indep"]
 Order = Literal["maps", "weights"]
+_MODES, _ORDERS = ("coop", "indep"), ("maps", "weights")
+
+
+_WHOLE = {"units": 1, "vmacs": 1, "macs": 1, "bank": 1, "weights": 2, "ports": 1, "latency": 0, "queue": 1}
+"""The fields that count something, and their least values."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,19 @@ class Machine:
     """Cycles from a load's last byte to the buffer being usable, and from a store's issue to its first byte."""
     queue: int
     """Vector instructions that wait in front of a trace decoder before the control core stalls."""
+
+    def __post_init__(self) -> None:
+        for name in ("clock", "bandwidth", "port_width"):
+            value = float(positive(name, getattr(self, name)))
+            if value == float("inf"):
+                raise HetcnnError(f"{name} must be finite, got {value}")
+        for name, low in _WHOLE.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise HetcnnError(f"{name} {value!r}: expected a whole number from {low}")
+        for name in ("units", "vmacs", "ports"):
+            if getattr(self, name) > 4:
+                raise HetcnnError(f"{name} {getattr(self, name)}: at most 4; the instructions have four bits for them")
 
     @property
     def bytes_per_cycle(self) -> float:
@@ -80,6 +100,14 @@ class Schedule:
     double_buffer: bool = True
     across: bool = False
 
+    def __post_init__(self) -> None:
+        known = {"pointers": ("running", "registers"), "mode": ("best", *_MODES), "order": ("best", *_ORDERS)}
+        for field, choices in known.items():
+            if getattr(self, field) not in choices:
+                raise unknown(field, str(getattr(self, field)), choices)
+        if self.parts < 0:
+            raise HetcnnError(f"parts {self.parts}: expected a whole number from 0")
+
 
 COMPILED = Schedule("compiled")
 HAND = Schedule("hand", pointers="registers", fill_slots=True, fuse_pool=True, parts=3, across=True)
@@ -114,7 +142,10 @@ def machine(board: Platform | str = "zc706", **changes: float) -> Machine:
         bandwidth=value(f"memories.{board.host}.bandwidth"),
         ports=int(value(f"{device}.resources.load_ports")),
         port_width=nominal["port_width"],
-        latency=nominal["latency"],
-        queue=nominal["queue"],
+        latency=int(nominal["latency"]),
+        queue=int(nominal["queue"]),
     )
+    for name in changes:
+        if name not in found.__dataclass_fields__:
+            raise unknown("field of a machine", name, found.__dataclass_fields__)
     return replace(found, **changes)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from hetcnn import zoo
+from hetcnn.errors import unknown
 from hetcnn.papers.results import variable
 from hetcnn.papers.snowflake.choose import Candidate, candidates, choose
 from hetcnn.papers.snowflake.config import COMPILED, HAND, Machine, Mode, Order, Schedule, machine
@@ -16,7 +17,7 @@ from hetcnn.papers.snowflake.runs import run
 from hetcnn.papers.snowflake.simulator import Run
 from hetcnn.papers.snowflake.tasks import Task, parse
 
-__all__ = ["DECISIONS", "choices", "decisions", "loop_orders", "modes", "ports", "resnet_budget", "walk"]
+__all__ = ["DECISIONS", "choices", "decisions", "loop_orders", "modes", "port_counts", "ports", "resnet_budget", "walk"]
 
 DECISIONS: dict[str, Schedule] = {
     "compiled": COMPILED,
@@ -108,17 +109,32 @@ def ports(network: str = "alexnet") -> xr.Dataset:
     """
     runs = [run(network, COMPILED), run(network, DECISIONS["all loads on one port"])]
     carried = np.array([np.sum([t.counts.ports for t in r.tasks], axis=0) for r in runs], float)
+    full = carried.max(axis=1) / carried.mean(axis=1)
     return xr.Dataset(
         {
             "carried": variable("balance port", carried / 1e6, "MB", "bytes per port"),
-            "imbalance": variable(
-                "balance", carried.max(axis=1) / carried.mean(axis=1), "1", "fullest port over the mean"
-            ),
+            "imbalance": variable("balance", full, "1", "fullest port over the mean"),
             "time": variable("balance", [1e3 * r.seconds for r in runs], "ms", "time of a frame"),
             "rate": variable("balance", [r.frames_per_second for r in runs], "frames/s", "frame rate"),
         },
         {"balance": ["balanced", "one port"], "port": list(range(carried.shape[1]))},
         {"title": f"{network}: load ports"},
+    )
+
+
+def port_counts(network: str = "alexnet") -> xr.Dataset:
+    """Return the frame rate with loads and stores balanced over one to all ports, and the speed-up over one."""
+    on = machine()
+    counts = list(range(1, on.ports + 1))
+    rates = np.array([run(network, COMPILED, replace(on, ports=n)).frames_per_second for n in counts])
+    return xr.Dataset(
+        {
+            "rate": variable("ports", rates, "frames/s", "frame rate"),
+            "speedup": variable("ports", rates / rates[0], "1", "speed-up over one port"),
+            "imbalance": variable("ports", on.ports / np.array(counts), "1", "fullest port over the mean of all"),
+        },
+        {"ports": counts},
+        {"title": f"{network}: ports used"},
     )
 
 
@@ -139,7 +155,10 @@ def decisions(network: str = "alexnet") -> xr.Dataset:
 
 def walk(task: str = "conv2", network: str = "alexnet") -> xr.Dataset:
     """Return every plan that the compiler weighs for one layer, cheapest first."""
-    found = choices(next(t for t in _convolutions(network) if t.name == task))
+    known = {t.name: t for t in _convolutions(network)}
+    if task not in known:
+        raise unknown(f"convolution of {network}", task, known)
+    found = choices(known[task])
     clock = machine().clock
     names = [f"plan {i}" for i in range(1, len(found) + 1)]
 

@@ -13,7 +13,7 @@ from hetcnn.errors import HetcnnError
 from hetcnn.papers.published import number, numbers
 from hetcnn.papers.results import variable
 from hetcnn.papers.snowflake.config import COMPILED, HAND, assumptions, machine
-from hetcnn.papers.snowflake.runs import NETWORKS, conv_seconds, run, variant
+from hetcnn.papers.snowflake.runs import NETWORKS, code, conv_seconds, run, variant
 
 __all__ = ["energy", "layer_roofline", "line_up", "roofline_points", "sensitivity"]
 
@@ -24,7 +24,7 @@ def roofline_points(how: str = "compiled") -> xr.Dataset:
     Intensity: ops over the bytes that the machine moves in convolutions. A linear layer moves two bytes for two ops.
     """
     on = machine()
-    schedule = COMPILED if how == "compiled" else HAND
+    schedule = code(how)
     names, intensity, rate = [], [], []
     for n in NETWORKS:
         found = run(n, schedule)
@@ -54,7 +54,7 @@ def roofline_points(how: str = "compiled") -> xr.Dataset:
 
 def layer_roofline(network: str = "alexnet", how: str = "hand") -> xr.Dataset:
     """Return the intensity and rate of every convolution of one network, and of all together (`total`)."""
-    found = run(network, HAND if how == "hand" else COMPILED)
+    found = run(network, code(how))
     on = found.program.machine
     conv = [t for t in found.tasks if t.segment.plan.task.kind == "conv"]
     ops = np.array([t.segment.plan.task.ops for t in conv], float)

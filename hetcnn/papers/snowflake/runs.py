@@ -7,16 +7,24 @@ from dataclasses import replace
 from functools import cache
 
 from hetcnn import zoo
+from hetcnn.errors import unknown
 from hetcnn.papers.snowflake.compiler import compile_network
 from hetcnn.papers.snowflake.config import COMPILED, HAND, Machine, Schedule, machine
 from hetcnn.papers.snowflake.simulator import Run, TaskRun, simulate
 
-__all__ = ["NETWORKS", "SCHEDULES", "conv_seconds", "run", "seconds", "variant"]
+__all__ = ["NETWORKS", "SCHEDULES", "code", "conv_seconds", "run", "seconds", "variant"]
 
 NETWORKS = ("alexnet", "resnet-18", "googlenet", "resnet-50", "squeezenet-1.1")
 """The zoo's networks on which tables are made; the paper has the first two."""
 
 SCHEDULES = {"compiled": COMPILED, "hand": HAND}
+
+
+def code(how: str) -> Schedule:
+    """Return one of the two ways of writing code by name; raise HetcnnError for another name."""
+    if how not in SCHEDULES:
+        raise unknown("way of writing code", how, SCHEDULES)
+    return SCHEDULES[how]
 
 
 def run(network: str, how: Schedule = COMPILED, on: Machine | None = None) -> Run:
@@ -31,7 +39,7 @@ def _run(network: str, how: Schedule, on: Machine) -> Run:
 
 def variant(network: str, how: str, changes: Mapping[str, float]) -> Run:
     """Return the run on a machine with some fields changed."""
-    return run(network, SCHEDULES[how], replace(machine(), **changes))  # type: ignore[arg-type]
+    return run(network, code(how), replace(machine(), **changes))  # type: ignore[arg-type]
 
 
 def seconds(tasks: Iterable[TaskRun], clock: float) -> float:

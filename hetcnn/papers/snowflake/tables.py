@@ -10,7 +10,7 @@ import xarray as xr
 
 from hetcnn.papers.published import number, numbers
 from hetcnn.papers.results import variable
-from hetcnn.papers.snowflake.runs import NETWORKS, SCHEDULES, conv_seconds, run
+from hetcnn.papers.snowflake.runs import NETWORKS, code, conv_seconds, run
 from hetcnn.papers.snowflake.simulator import Run, TaskRun
 
 __all__ = [
@@ -51,7 +51,7 @@ def layer_table(network: str = "alexnet", how: str = "hand") -> xr.Dataset:
     Ops count no taps on padding. Theoretical: ops over the peak. Pooling counts where it is fused into a convolution,
     as in the makers' AlexNet table; `pooling` is the time of the other poolings.
     """
-    found = run(network, SCHEDULES[how])
+    found = run(network, code(how))
     machine = found.program.machine
     groups = _groups(network, found)
     names = [*groups, "total"]
@@ -82,7 +82,7 @@ def _published_rows(names: list[str]) -> dict[str, np.ndarray[tuple[int], np.dty
 
 def task_table(network: str = "alexnet", how: str = "compiled") -> xr.Dataset:
     """Return every task with what the compiler decided, its time, its waiting for loads and its bytes."""
-    found = run(network, SCHEDULES[how])
+    found = run(network, code(how))
     clock = found.program.machine.clock
 
     def column(
@@ -111,7 +111,7 @@ def traffic_table(network: str = "alexnet", how: str = "hand") -> xr.Dataset:
 
     KiB and GiB/s, in which the makers' chart is drawn (its labels say kB and GB/s). Convolutions only.
     """
-    found = run(network, SCHEDULES[how])
+    found = run(network, code(how))
     groups = _groups(network, found)
     names = [*groups, "total"]
     tasks = [*groups.values(), [t for g in groups.values() for t in g]]
@@ -154,7 +154,7 @@ def frame_rates(how: str = "compiled") -> xr.Dataset:
 
     Convolutions and pooling, as in the paper; 5 W on-chip, the compiler paper's figure.
     """
-    runs = [run(n, SCHEDULES[how]) for n in NETWORKS]
+    runs = [run(n, code(how)) for n in NETWORKS]
     peak = runs[0].program.machine.peak_ops
     ops = np.array([sum(t.segment.plan.task.ops for t in r.tasks) for r in runs], float)
     conv = np.array([conv_seconds(r) for r in runs])
@@ -186,7 +186,7 @@ def frame_rates(how: str = "compiled") -> xr.Dataset:
 
 def model_against_machine(network: str = "alexnet", how: str = "compiled") -> xr.Dataset:
     """Return the closed-form estimate beside the machine's cycles and bytes, by task."""
-    found = run(network, SCHEDULES[how])
+    found = run(network, code(how))
     clock = found.program.machine.clock
     estimates = [t.segment.choice.estimate for t in found.tasks if t.segment.choice is not None]
     time = np.array([[1e3 * e.total / clock for e in estimates], [1e3 * t.cycles / clock for t in found.tasks]])
