@@ -14,7 +14,7 @@ from hetcnn.errors import HetcnnError
 from hetcnn.kernels.calibrate import fixed_point
 from hetcnn.papers import snowflake
 from hetcnn.papers.published import number
-from hetcnn.papers.snowflake import isa, model, plan, runner, simulator, steady
+from hetcnn.papers.snowflake import isa, model, plan, runner, simulator, steady, timeline
 from hetcnn.papers.snowflake.agreement import agreement
 from hetcnn.papers.snowflake.config import COMPILED, HAND, machine
 from hetcnn.papers.snowflake.tasks import edges, parse
@@ -329,6 +329,34 @@ def test_bytes_are_the_estimates_and_time_is_near(network, how):
             assert t.cycles == pytest.approx(estimate.total, rel=0.05)
         elif task.kind == "conv" and t.cycles > 0.4e-3 * 250e6:
             assert t.cycles == pytest.approx(estimate.total, rel=0.10)
+
+
+@pytest.mark.parametrize(("ports", "cycles"), [((0,), 210), ((0, 1), 210), ((0, 0), 420), ((0, 1, 2, 3), 400)])
+def test_loads_share_ports_and_memory(ports, cycles):
+    # 1,680 bytes take 210 cycles at a port of 8 bytes and 100 cycles of a memory of 16.8; 60 more until they are usabl
+    time = timeline.Timeline(machine())
+    for i, port in enumerate(ports):
+        time.load(0, timeline.Span(1024 * i, 1024 * i + 840), 1680, port)
+    last = timeline.Span(1024 * (len(ports) - 1), 1024 * (len(ports) - 1) + 16)
+    time.trace(timeline.Trace(10, last, timeline.Span(0, 16), None, gathers=False))
+    assert time.vector == pytest.approx(cycles + 60 + 10)
+
+
+def test_a_load_waits_for_the_last_use_of_what_it_overwrites():
+    time = timeline.Timeline(machine())
+    span = timeline.Span(0, 16)
+    time.trace(timeline.Trace(500, span, span, None, gathers=False))
+    time.load(0, span, 32, 0)
+    time.trace(timeline.Trace(1, span, span, None, gathers=False))
+    assert time.vector == pytest.approx(500 + 32 / 8 + 60 + 1)
+
+
+def test_an_output_takes_sixteen_cycles_at_least():
+    time = timeline.Timeline(machine())
+    span = timeline.Span(0, 16)
+    for _ in range(10):
+        time.trace(timeline.Trace(4, span, span, timeline.Span(256, 260), gathers=True))
+    assert time.vector == 4 + 9 * 16
 
 
 def test_conv1_is_limited_by_issue_in_compiled_code():

@@ -67,7 +67,7 @@ TABLES = {
     **{f"{n}: traffic by {row}, hand-written code": partial(traffic_table, n) for n, row in _BY_LAYER.items()},
     **{f"{n}: traffic by {row}, compiled code": partial(traffic_table, n, "compiled") for n, row in _BY_LAYER.items()},
     **{f"{n}: hand-written against compiled": partial(hand_against_compiled, n) for n in _BY_LAYER},
-    **{f"{n}: loop orders": partial(loop_orders, n) for n in ("alexnet", "resnet-18")},
+    **{f"{n}: loop orders": partial(loop_orders, n) for n in ("alexnet", "resnet-18", "googlenet", "resnet-50")},
     **{f"{n}: modes": partial(modes, n) for n in ("alexnet", "resnet-18", "googlenet")},
     **{f"{n}: load ports": partial(ports, n) for n in ("alexnet", "resnet-18")},
     **{f"{n}: ports used": partial(port_counts, n) for n in ("alexnet", "resnet-18")},

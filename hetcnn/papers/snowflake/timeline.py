@@ -93,7 +93,7 @@ class Timeline:
         self.machine = machine
         self.core = 0.0
         self.vector = 0.0
-        self.gathered = 0.0
+        self.gathered = -float(GATHER)
         self.pooling = 0.0
         self.started: tuple[deque[float], deque[float]] = (deque(maxlen=machine.queue), deque(maxlen=machine.queue))
         self.port = [0.0] * machine.ports
