@@ -47,6 +47,7 @@ class Runner:
         self.settings = dict.fromkeys(SETTINGS, 0)
         self.time = Timeline(program.machine)
         self.loops: dict[int, _Loop | None] = {}
+        self.entries: dict[int, int] = {}
         self.flags = {i.flags: frozenset(i.flags) for i in self.code}
         self.units = [tuple(u for u in range(self.machine.units) if mask >> u & 1) for mask in range(16)]
         self.host: dict[str, NDArray[np.generic]] = {}
@@ -149,6 +150,11 @@ class Runner:
                 time.core += 1
                 executed += 1
                 pc += 1
+                continue
+            if pc in self.entries:  # a loop that is known: all its iterations together
+                branch = self.entries[pc]
+                self._together(branch, code[branch])
+                pc = branch + 1 + DELAY_SLOTS
                 continue
             if op not in _BRANCHES:
                 self.pc = pc
@@ -301,6 +307,8 @@ class Runner:
         """Run the iterations that are left of an inner loop at once; False if it is no such loop."""
         if pc not in self.loops:
             self.loops[pc] = self._loop(pc, branch)
+            if self.loops[pc] is not None:
+                self.entries[pc + branch.imm] = pc
         loop = self.loops[pc]
         if loop is None:
             return False
