@@ -125,15 +125,23 @@ def energy() -> xr.Dataset:
     )
 
 
+def _doubled(low: float, high: float) -> tuple[float, ...]:
+    """Return sizes from the least on, each twice the one before."""
+    sizes = [low]
+    while 2 * sizes[-1] <= high:
+        sizes.append(2 * sizes[-1])
+    return tuple(sizes)
+
+
 @cache
 def _variants() -> dict[str, dict[str, float]]:
-    """Return the nominal machine and each assumption at the ends of its range, one at a time."""
+    """Return the nominal machine and each assumption at the ends of its range (buffers: every power of two in it)."""
     board = platform.load("zc706")
     word = board.value("devices.snowflake.word")
     declared = {a["name"]: tuple(a["range"]) for a in assumptions()}
     ranges = {a.path.rpartition(".")[2]: (a.low, a.high) for a in board.assumptions() if ".snowflake." in a.path}
-    declared["bank"] = tuple(v / word / 2 for v in ranges["maps_per_unit"])
-    declared["weights"] = tuple(v / word for v in ranges["weights_per_vmac"])
+    declared["bank"] = _doubled(*(v / word / 2 for v in ranges["maps_per_unit"]))
+    declared["weights"] = _doubled(*(v / word for v in ranges["weights_per_vmac"]))
     declared["ports"] = ranges["load_ports"]
     declared["bandwidth"] = (4.2e9, 4.5e9)
     nominal = machine()
@@ -158,7 +166,7 @@ def _headlines(network: str, changes: dict[str, float], hand: bool) -> tuple[flo
 
 
 def sensitivity(network: str = "alexnet", *, hand: bool = True) -> xr.Dataset:
-    """Return how far the headlines move when one assumption is at an end of its range; NaN where a layer does not fit.
+    """Return how far the headlines move when one assumption moves over its range; NaN where a layer does not fit.
 
     bank: words of half a unit's maps buffer; weights: words of a vMAC's buffer. Both of the board file. Without
     `hand` only the compiled code's numbers.
