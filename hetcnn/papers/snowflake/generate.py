@@ -27,21 +27,21 @@ class Generator(PoolCode):
         if self.fence:
             e.set("fence", reg.ZERO)
         steps = self.plan.steps
-        bank = self.place
+        place = self.place
         for i, step in enumerate(steps):
             if (i == 0 and not self.has_map) or (i > 0 and step.load_map and not self.plan.double_maps):
-                self._load_tile(e, self.plan.tiles[step.tile], bank)
+                self._load_tile(e, self.plan.tiles[step.tile], place)
             if i == 0 and self.task.kind == "pool":
                 self.follow_with_weights(e)
             self._start_tile(e, self.plan.tiles[step.tile], step.block)
             after = steps[i + 1] if i + 1 < len(steps) else None
             ahead = after is not None and after.load_map and self.plan.double_maps
             if ahead and after is not None:
-                self._load_tile(e, self.plan.tiles[after.tile], 1 - bank)
+                self._load_tile(e, self.plan.tiles[after.tile], 1 - place)
             if after is None:
-                self.follow_with_map(e, self.plan.tiles[step.tile], bank * self.plan.slot)
-            self._step(e, i, bank * self.plan.slot)
-            bank = 1 - bank if ahead else bank
+                self.follow_with_map(e, self.plan.tiles[step.tile], place * self.plan.slot)
+            self._step(e, i, place * self.plan.slot)
+            place = 1 - place if ahead else place
 
     def _step(self, e: Emitter, index: int, base: int) -> None:
         step = self.plan.steps[index]

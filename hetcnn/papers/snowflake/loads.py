@@ -66,11 +66,11 @@ class Loads:
                 follow._load_tile(e, follow.plan.tiles[0], follow.place)
             follow.has_map = True
 
-    def _load_tile(self, e: Emitter, tile: Tile, bank: int) -> None:
+    def _load_tile(self, e: Emitter, tile: Tile, place: int) -> None:
         """Load a tile's map, in pieces for the ports; where units take rows, each its own with padding."""
-        width, base = self.task.W * self.task.C, bank * self.plan.slot
+        width, base = self.task.W * self.task.C, place * self.plan.slot
         source = self.layout.address(self.task.source)
-        e.note(f"{self.task.name}: load the map of rows {tile.first} to {tile.end - 1} into place {bank}")
+        e.note(f"{self.task.name}: load the map of rows {tile.first} to {tile.end - 1} into place {place}")
         if self.task.skip > 1:
             self._load_pixels(e, tile, base)
             return

@@ -17,7 +17,7 @@ from hetcnn.papers.snowflake.runner import Runner
 from hetcnn.papers.snowflake.timeline import Counts
 from hetcnn.papers.snowflake.values import Values
 
-__all__ = ["Run", "TaskRun", "execute", "simulate"]
+__all__ = ["Run", "TaskRun", "check", "execute", "simulate"]
 
 Words = NDArray[np.int16]
 
