@@ -213,6 +213,7 @@ def analyse(network: Network, platform: Platform, *, devices: Sequence[str] | No
     transfer between stages and no contention for memory; a device behind a link pays the crossing for every layer.
     Raises HetcnnError for an unknown device or one named twice.
     """
+    _check_types(network, platform)
     names = tuple(platform.devices) if devices is None else tuple(devices)
     if len(set(names)) < len(names) or not names:
         raise HetcnnError(f"devices: name at least one, each once, got {', '.join(names) or 'none'}")
@@ -222,6 +223,7 @@ def analyse(network: Network, platform: Platform, *, devices: Sequence[str] | No
     dynamic = np.stack([column.energy.dynamic for column in columns], axis=1)
     plan, notes = _best_pipeline(network, platform, names, time, dynamic)
     notes += [f"{name} has no power rail: energy on it is unknown" for name in _without_rail(platform, names)]
+    notes += _without_efficiency(network, platform, names)
     return Analysis(
         network,
         platform,
@@ -373,6 +375,24 @@ def _plan(
 def _without_rail(platform: Platform, names: Sequence[str]) -> list[str]:
     fed = {part for rail in platform.rails.values() for part in rail.feeds}
     return [name for name in names if name not in fed]
+
+
+def _check_types(network: object, platform: object) -> None:
+    for what, given in (("network", network), ("platform", platform)):
+        if isinstance(given, str):
+            loader = {"network": "zoo.load", "platform": "platform.load"}[what]
+            raise HetcnnError(f"analyse: expected a {what}, got its name '{given}'; try {loader}('{given}')")
+
+
+def _without_efficiency(network: Network, platform: Platform, names: Sequence[str]) -> list[str]:
+    kinds = {layer.kind for layer in network if layer.macs}
+    found = []
+    for name in names:
+        device = platform.devices[name]
+        missing = sorted(kinds.intersection(device.runs).difference(device.efficiency))
+        if device.efficiency and missing:
+            found.append(f"{name} has no efficiency for {', '.join(missing)}: its peak is taken")
+    return found
 
 
 def _choices(platform: Platform, names: list[str]) -> list[tuple[str, ...]]:

@@ -131,7 +131,10 @@ def _run_model(arguments: list[str]) -> int:
     parser = _Parser(prog="hetcnn run", description=RUN)
     run.add_arguments(parser)
     options = parser.parse_intermixed_args(arguments)
-    return run.command(options, _dims(options.dims))
+    try:
+        return run.command(options, _dims(options.dims))
+    except HetcnnError as error:
+        raise HetcnnError(_in_options(str(error))) from None
 
 
 RUN = "run a model on arrays or images, print the classes it considers or save its outputs"
@@ -288,7 +291,7 @@ def _dims(assignments: Sequence[str]) -> dict[str, int | tuple[int, ...]]:
 
 
 def _in_options(message: str) -> str:
-    """A message of the importer with its Python `dims={'N': 1}` as the command line has it, --dims N=1."""
+    """A message with Python's `dims={'N': 1}` and `with_weights()` in the command line's words."""
 
     def option(match: re.Match[str]) -> str:
         try:
@@ -298,6 +301,7 @@ def _in_options(message: str) -> str:
         written = (f"{k}={'x'.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in dims.items())
         return "--dims " + " ".join(map(shlex.quote, written))
 
+    message = message.replace("give it weights with with_weights()", "--seed 0 gives it random ones")
     return re.sub(r"\bdims=(\{[^{}]*\})", option, re.sub(r"(^| )dims: ", r"\1--dims: ", message))
 
 

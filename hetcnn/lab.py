@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def folder(chosen: Path | None = None) -> Path:
 
 
 def open_lab(chosen: Path | None, arguments: Sequence[str]) -> int:
-    """Run JupyterLab on the notebooks until it is closed; returns its exit code."""
+    """Become JupyterLab on the notebooks; on Windows run it and return its exit code."""
     if util.find_spec("jupyterlab") is None:
         raise HetcnnError("JupyterLab is not installed; run: pip install jupyterlab")
     if arguments and arguments[0] == "--":
@@ -46,4 +47,10 @@ def open_lab(chosen: Path | None, arguments: Sequence[str]) -> int:
     where = folder(chosen)
     print(f"notebooks: {where.resolve()}")
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={where.resolve()}", *arguments]
-    return subprocess.call(command)
+    return subprocess.call(command) if os.name == "nt" else _become(command)
+
+
+def _become(command: list[str]) -> int:
+    """Turn this process into another: a child would outlive it when somebody ends it."""
+    sys.stdout.flush()
+    os.execv(command[0], command)

@@ -64,6 +64,9 @@ class Preparation:
 IMAGENET = Preparation()
 """What torchvision's networks were trained with."""
 
+EFFICIENTNET = "efficientnet-lite0"
+"""The network of the zoo that has trained weights."""
+
 EFFICIENTNET_LITE = Preparation(mean=(127.0,), std=(128.0,))
 """What EfficientNet-Lite was trained with."""
 
@@ -92,8 +95,9 @@ def load_model(
         )
     network = zoo.load(text, seed=seed, pretrained=pretrained)
     if seed is None and not pretrained:
+        trained = ", or --pretrained" if text == EFFICIENTNET else ""
         raise HetcnnError(
-            f"network '{network.name}' of the zoo has no weights of its own; give --seed 0, or --pretrained"
+            f"network '{network.name}' of the zoo has no weights of its own; give --seed 0 for random ones{trained}"
         )
     return network
 
@@ -125,6 +129,8 @@ def run(
     target = None if output is None else Path(output)
     if target is not None and target.suffix != ".npz":
         raise HetcnnError(f"--output {target}: expected a file that ends in .npz")
+    if threads < 1:
+        raise HetcnnError(f"--threads {threads}: expected 1 or more")
     if top < 0:
         raise HetcnnError(f"--top {top}: expected 0 or more classes")
     network = model if not isinstance(model, (str, Path)) else load_model(model)

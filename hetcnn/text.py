@@ -58,7 +58,7 @@ def _big(count: float) -> str:
 
 
 def _work(network: Network) -> str:
-    return f"{_big(network.macs)} MACs ({si(float(network.ops), 'op')})"
+    return f"{_big(network.macs) or 0} MACs ({si(float(network.ops), 'op')})"
 
 
 def networks_text(networks: Mapping[str, Network]) -> str:
@@ -116,7 +116,15 @@ def analysis_text(analysis: Analysis) -> str:
     """Return the layers with time, bound and energy on each device, the whole on each device, and the best pipeline."""
     head = f"{analysis.network.name} on {analysis.platform.title}: {_work(analysis.network)}"
     parts = [head, "", _layers(analysis), "", _totals(analysis), "", _pipeline(analysis)]
-    return "\n".join([*parts, *(f"note: {note}" for note in layer_notes(analysis))])
+    return "\n".join([*parts, *(f"note: {note}" for note in [*layer_notes(analysis), *_trust(analysis)])])
+
+
+def _trust(analysis: Analysis) -> list[str]:
+    """Say how much of the board is assumed."""
+    numbers, assumed = len(list(analysis.platform.quantities())), len(analysis.platform.assumptions())
+    if not assumed:
+        return []
+    return [f"{assumed} of the board's {numbers} numbers are assumptions; 'hetcnn platforms NAME' shows their ranges"]
 
 
 def layer_notes(analysis: Analysis) -> list[str]:

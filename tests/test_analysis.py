@@ -370,7 +370,7 @@ def test_a_device_without_a_rail_has_unknown_energy():
 
 
 def test_what_the_pipeline_leaves_out_is_said_beside_it():
-    result = analyse(chain(3, 64, 64), platform.load("hikey970"))
+    result = analyse(chain(3, 64, 64), platform.load("hikey970"), devices=["a73", "a53"])
     said = "the pipeline counts no transfer between stages and no contention for memory"
     assert json.loads(result.to_json())["notes"] == [said]
     lines = analysis_text(result).splitlines()
@@ -392,3 +392,17 @@ def test_a_total_that_cannot_be_is_a_dash_everywhere_and_thousands_have_one_styl
 
 def test_repr_is_short():
     assert repr(analyse(chain(3, 16), platform.load("hikey970"))) == "<Analysis chain on hikey970: 4 layers, 4 devices>"
+
+
+def test_an_efficiency_that_is_not_on_file_is_said_and_so_are_assumptions():
+    result = analyse(chain(3, 64, 64), platform.load("hikey970"), devices=["a73", "g72"])
+    assert result.notes[-1] == "g72 has no efficiency for fc: its peak is taken"
+    assert result.time[-1, 1] >= result.network.layers[-1].ops / result.platform.devices["g72"].peak_ops
+    board = result.platform
+    counted = f"{len(board.assumptions())} of the board's {len(list(board.quantities()))} numbers are assumptions"
+    assert counted in analysis_text(result).splitlines()[-1]
+
+
+def test_names_are_no_networks():
+    with pytest.raises(HetcnnError, match=r"expected a platform, got its name 'zc702'; try platform.load\('zc702'\)"):
+        analyse(chain(3, 64, 64), "zc702")

@@ -145,7 +145,7 @@ def test_a_users_own_board_works_wherever_a_name_does(capsys: pytest.CaptureFixt
 def test_the_roofline_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "roof.svg"
     code, _, err = run(capsys, "analyse", "lenet-5", "--platform", BOARD, "--format", "csv", "--plot", str(file))
-    assert (code, err) == (0, f"roofline: {file}\n")
+    assert (code, err.splitlines()[-1]) == (0, f"roofline: {file}")
     assert ElementTree.parse(file).getroot().tag.endswith("svg")
     assert [f.name for f in tmp_path.iterdir()] == ["roof.svg"]
 
@@ -314,7 +314,7 @@ def test_lab_passes_options_on(
     calls: list[list[str]] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(lab.util, "find_spec", lambda _: True)
-    monkeypatch.setattr(lab.subprocess, "call", lambda command: calls.append(command) or 0)
+    monkeypatch.setattr(lab, "_become", lambda command: calls.append(command) or 0)
     assert cli.main(["lab", *given]) == 0
     (command,) = calls
     assert command[4:] == passed

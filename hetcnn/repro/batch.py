@@ -56,7 +56,7 @@ def reproduce(
         outcomes = runner.run(chosen.jobs, store, display, workers=jobs, fresh=fresh, fork=fork)
         scored = scoring.result()
     _write(source, chosen, outcomes, scored, out)
-    return _say(outcomes, scored, out, say)
+    return _say(outcomes, scored, out, len(source.notebook_files()), say)
 
 
 def _choose(source: Source, names: Sequence[str], assignments: Sequence[str]) -> _Chosen:
@@ -118,6 +118,7 @@ def _say(
     outcomes: Sequence[runner.Outcome],
     scored: Scored,
     out: Path,
+    every: int,
     say: Callable[[str], None],
 ) -> int:
     from hetcnn.repro.markup import scorecard_text
@@ -129,5 +130,6 @@ def _say(
         say(f"no prediction: {line}")
     say("")
     say(scorecard_text(scored.card))
-    say(f"report: {out / 'report' / 'index.html'}")
+    part = f" (this run alone: {len(outcomes)} of {every} notebooks)" if len(outcomes) < every else ""
+    say(f"report: {out / 'report' / 'index.html'}{part}")
     return int(bool(failed or scored.card["unexpected"]))
