@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from hetcnn import onnx_io, zoo
+from hetcnn import data, onnx_io, platform, zoo
 from hetcnn.builder import Builder
 from hetcnn.errors import HetcnnError
 from hetcnn.kernels.calibrate import fixed_point
 from hetcnn.papers import snowflake
 from hetcnn.papers.published import number
-from hetcnn.papers.snowflake import isa, model, plan, runner, simulator, steady, timeline
+from hetcnn.papers.snowflake import isa, model, plan, runner, steady, timeline
 from hetcnn.papers.snowflake.agreement import agreement
 from hetcnn.papers.snowflake.config import COMPILED, HAND, machine
 from hetcnn.papers.snowflake.tasks import edges, parse
@@ -179,6 +179,32 @@ def test_random_networks_equal_the_kernels(net, seed, how, on):
     assert int(agreement(with_random_weights(net, seed), how, seed=seed, on=on)["differ"].sum()) == 0
 
 
+@pytest.mark.parametrize("how", SCHEDULES)
+@pytest.mark.parametrize(("units", "vmacs"), [(1, 4), (2, 4), (4, 2), (3, 3)])
+def test_words_are_the_kernels_on_other_numbers_of_units(units, vmacs, how):
+    b = Builder("small", (1, 8, 9, 9))
+    x = b.conv_relu(b.input, 32, 3, pad=1, name="a")
+    x = b.max_pool(b.relu(b.add(b.conv(x, 32, 3, pad=1, name="b"), x)), 3, stride=2)
+    net = with_random_weights(b.build(b.conv(x, 70, 1, name="c")), 1)
+    on = replace(machine(), units=units, vmacs=vmacs)
+    assert int(agreement(net, SCHEDULES[how], on=on)["differ"].sum()) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('word = { value = "1 B"', "devices.snowflake.word 1 B: expected 2 B; the machine computes on int16"),
+        ("macs_per_vmac = { value = 8", "macs 8: expected 16; a line of the buffers has one word for each"),
+    ],
+)
+def test_a_board_that_is_no_snowflake_is_refused(line, message, tmp_path):
+    text = data.path("platforms", "zc706.toml").read_text(encoding="utf-8")
+    key = line.partition(" = ")[0]
+    (tmp_path / "mine.toml").write_text(re.sub(rf'^{key} = \{{ value = "?\d+( B")?', line, text, flags=re.M), "utf-8")
+    with pytest.raises(HetcnnError, match=re.escape(message)):
+        machine(platform.load(str(tmp_path / "mine.toml")))
+
+
 def test_saturation_and_wrapping_are_the_kernels():
     b = Builder("loud", (1, 32, 6, 6))
     y = b.conv(b.input, 32, 3, pad=1, name="a")
@@ -283,9 +309,11 @@ def test_no_branch_leaves_a_bank_of_the_cache():
     for how in SCHEDULES.values():
         for network in ("alexnet", "googlenet"):
             program = snowflake.run(network, how).program
-            simulator.check(program)
-            spans = [abs(i.imm) for i in program.instructions if i.op in ("BLE", "BGT", "BEQ")]
-            assert max(spans) <= 512
+            branches = [(at, i.imm) for at, i in enumerate(program.instructions) if i.op in ("BLE", "BGT", "BEQ")]
+            assert max(abs(span) for _, span in branches) <= 512
+            for segment in program.work:
+                inside = [at + span for at, span in branches if segment.start <= at < segment.end]
+                assert all(segment.start <= target <= segment.end for target in inside)
 
 
 @pytest.mark.parametrize("network", ["alexnet", "squeezenet-1.1"])
@@ -333,7 +361,7 @@ def test_bytes_are_the_estimates_and_time_is_near(network, how):
 
 @pytest.mark.parametrize(("ports", "cycles"), [((0,), 210), ((0, 1), 210), ((0, 0), 420), ((0, 1, 2, 3), 400)])
 def test_loads_share_ports_and_memory(ports, cycles):
-    # 1,680 bytes take 210 cycles at a port of 8 bytes and 100 cycles of a memory of 16.8; 60 more until they are usabl
+    # 1,680 bytes take 210 cycles at a port of 8 bytes and 100 cycles of a memory of 16.8; 60 more until they are usable
     time = timeline.Timeline(machine())
     for i, port in enumerate(ports):
         time.load(0, timeline.Span(1024 * i, 1024 * i + 840), 1680, port)
@@ -480,3 +508,5 @@ def test_explorer_follows_the_network():
     assert explorer.values["layer"] == "conv1"
     with pytest.raises(HetcnnError, match="unknown convolution of alexnet 'conv9'"):
         widget.explore("alexnet", "conv9")
+    with pytest.raises(HetcnnError, match="unknown mode 'fast'"):
+        widget.draw("alexnet", "conv2", "fast")

@@ -14,16 +14,7 @@ from hetcnn.papers.snowflake.isa import DELAY_SLOTS
 from hetcnn.papers.snowflake.plan import Plan, Tile, line_count
 from hetcnn.papers.snowflake.tasks import Task
 
-__all__ = ["Estimate", "estimate", "pixel_instructions", "quantised_efficiency", "stored_words", "theoretical_time"]
-
-
-def theoretical_time(ops: float, peak: float) -> float:
-    """Return seconds at the machine's peak.
-
-    >>> round(1e3 * theoretical_time(409e6, 128e9), 2)          # AlexNet's conv2
-    3.2
-    """
-    return ops / peak
+__all__ = ["Estimate", "estimate", "pixel_instructions", "quantised_efficiency", "stored_words"]
 
 
 def quantised_efficiency(task: Task) -> float:

@@ -49,7 +49,10 @@ class Runner:
         self.loops: dict[int, _Loop | None] = {}
         self.entries: dict[int, int] = {}
         self.flags = {i.flags: frozenset(i.flags) for i in self.code}
-        self.units = [tuple(u for u in range(self.machine.units) if mask >> u & 1) for mask in range(16)]
+        self.units, self.vmacs = (
+            [tuple(i for i in range(count) if mask >> i & 1) for mask in range(16)]
+            for count in (self.machine.units, self.machine.vmacs)
+        )
         self.host: dict[str, NDArray[np.generic]] = {}
         self.coop = False
         self.steady = Steady() if values is None else None
@@ -229,7 +232,7 @@ class Runner:
             self.time.load(1, Span(buffer, buffer + count), 2 * count, i.port)
             counts.weights += 2 * count
             if self.values:
-                self.values.load_weights(buffer, address, count, units, self.units[i.vmacs])
+                self.values.load_weights(buffer, address, count, units, self.vmacs[i.vmacs])
         else:
             self.time.load(0, Span(buffer, buffer + count), 2 * count, i.port)
             counts.maps += 2 * count
