@@ -387,6 +387,17 @@ def test_an_output_takes_sixteen_cycles_at_least():
     assert time.vector == 4 + 9 * 16
 
 
+def test_a_residual_takes_a_line_of_the_port():
+    time = timeline.Timeline(machine())
+    span = timeline.Span(0, 16)
+    for _ in range(10):
+        time.trace(timeline.Trace(36, span, span, timeline.Span(256, 260), gathers=True, residual=span, lines=1))
+    assert time.vector == 10 * 37
+    # 14 x 14 outputs of 3 traces of 48 lines, each with a line of residuals, in 16 rounds; rows stored in 4 lines.
+    task = next(t for t in snowflake.run("resnet-18").tasks if t.segment.name == "block3/unit2/conv2")
+    assert task.counts.busy == 16 * (256 // 16 * (14 * 3 - 2) ** 2 + 14 * 14 + 14 * 4)
+
+
 def test_conv1_is_limited_by_issue_in_compiled_code():
     # 11 traces of 3 lines are 33 cycles; a MAC and two additions each, then pointer, counter, branch, four slots: 40.
     assert model.pixel_instructions(11, COMPILED) == 3 * 11 + 1 + 2 + 4

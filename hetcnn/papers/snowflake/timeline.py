@@ -79,6 +79,8 @@ class Trace(NamedTuple):
     writes: Span | None
     gathers: bool
     residual: Span | None = None
+    lines: int = 0
+    """Lines of residuals and partial sums, which are read through the port that the traces use."""
 
     @property
     def pools(self) -> bool:
@@ -216,7 +218,7 @@ class Timeline:
         start = max(free, self._ready(trace))
         self.counts.waiting += start - free
         started.append(start)
-        end = start + trace.cycles
+        end = start + trace.cycles + trace.lines
         if trace.gathers:
             end = max(end, self.gathered + GATHER)
             self.gathered = end
@@ -228,16 +230,16 @@ class Timeline:
     def loop(self, times: int, instructions: int, places: Sequence[int], trace: Trace) -> None:
         """Run `times` equal iterations at once, with traces at `places` among an iteration's instructions.
 
-        `trace` has one trace's cycles and what all of them touch. The end is the longest path: the decoder busy from
-        the first trace on, or the core's last issue and what follows it.
+        `trace` has one trace's cycles, an iteration's lines, and what all of them touch. The end is the longest path:
+        the decoder busy from the first trace on, or the core's last issue and what follows it.
         """
         count, queue = len(places), self.machine.queue
-        work = count * trace.cycles
+        work = count * trace.cycles + trace.lines
         each = max(work, GATHER) if trace.gathers else work
         free = max(self._free(trace), self.core + places[0] + 1)
         begin = max(free, self._ready(trace))
         self.counts.waiting += begin - free
-        tail = max(place + 1 + (count - j) * trace.cycles for j, place in enumerate(places))
+        tail = max(place + 1 + (count - j) * trace.cycles for j, place in enumerate(places)) + trace.lines
         end = max(begin + times * each, self.core + (times - 1) * instructions + tail)
         if trace.gathers:
             self.gathered = end
