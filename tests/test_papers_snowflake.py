@@ -486,6 +486,25 @@ def test_tables_add_up():
         assert (table["actual"] >= table["theoretical"]).all()
 
 
+def test_poolings_inside_modules_count_with_them():
+    table = snowflake.layer_table("googlenet", "compiled")
+    runs = {t.segment.name: t for t in snowflake.run("googlenet").tasks}
+    pool = next(
+        t
+        for t in runs.values()
+        if t.segment.plan.task.target == runs["inception_4b/pool_proj"].segment.plan.task.source
+    )
+    row = table.sel(layer="inception_4b")
+    assert float(row["module"] - row["actual"]) == pytest.approx(pool.cycles / 250e3)
+    assert float(table["module"].sel(layer="total")) == pytest.approx(
+        1e3 * snowflake.run("googlenet").seconds, rel=1e-3
+    )
+    for key in ("conv1", "conv2"):
+        assert float(table["module"].sel(layer=key)) == float(table["actual"].sel(layer=key))
+    alexnet = snowflake.layer_table("alexnet", "hand")
+    assert (alexnet["module"][:-1] == alexnet["actual"][:-1]).all()
+
+
 def test_exercises():
     assert snowflake.EXERCISES[1].check(100 * 21 / 32) == "right"
     # 5 + 1, 4 + 2 and 4 + 1 rows of 13 x 384 words: three tiles, so three times 384 x 256 x 9 weights of two bytes.

@@ -23,6 +23,7 @@ DECISIONS: dict[str, Schedule] = {
     "compiled": COMPILED,
     "maps always stay": replace(COMPILED, order="maps"),
     "kernels always stay": replace(COMPILED, order="weights"),
+    "cooperative mode only": replace(COMPILED, mode="coop"),
     "no double buffering": replace(COMPILED, double_buffer=False),
     "all loads on one port": replace(COMPILED, balance=False),
     "addresses in registers": replace(COMPILED, pointers="registers"),
