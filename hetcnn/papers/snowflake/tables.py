@@ -47,7 +47,7 @@ def _groups(network: str, found: Run) -> dict[str, list[TaskRun]]:
 
 
 def _module_pools(network: str, found: Run) -> dict[str, list[TaskRun]]:
-    """Return group -> poolings that are branches of it: the group alone reads the result, and other parts the source."""
+    """Return group -> poolings that are branches of it: it alone reads the result, and other parts of it the source."""
     groups: dict[str, list[TaskRun]] = {}
     for t in found.tasks:
         pool = t.segment.plan.task
