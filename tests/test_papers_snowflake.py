@@ -370,6 +370,18 @@ def test_loads_share_ports_and_memory(ports, cycles):
     assert time.vector == pytest.approx(cycles + 60 + 10)
 
 
+def test_stores_go_first_or_in_order_and_later_loads_pay():
+    # 4 x 1,680 bytes of loads and 840 bytes of a store take 450 cycles of the memory, the store alone 105 of its port.
+    for first, cycles in ((1, 105), (0, 450)):
+        time = timeline.Timeline(machine(stores_first=first))
+        for port in range(4):
+            time.load(0, timeline.Span(1024 * port, 1024 * port + 840), 1680, port)
+        time.store(timeline.Span(8192, 8192 + 420), 840, 0, 0)
+        assert time.stored == pytest.approx(cycles + 60)
+        time.load(0, timeline.Span(16384, 16384 + 840), 1680, 3)  # pays for both
+        assert max(time.ready[0]) == pytest.approx(450 + 100 + 60)
+
+
 def test_a_load_waits_for_the_last_use_of_what_it_overwrites():
     time = timeline.Timeline(machine())
     span = timeline.Span(0, 16)

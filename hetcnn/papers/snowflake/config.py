@@ -25,7 +25,17 @@ WORD = 2
 LINE = 16
 """Words of a line, what a trace decoder fetches in a cycle; one for each MAC of a vMAC."""
 
-_WHOLE = {"units": 1, "vmacs": 1, "macs": 1, "bank": 1, "weights": 2, "ports": 1, "latency": 0, "queue": 1}
+_WHOLE = {
+    "units": 1,
+    "vmacs": 1,
+    "macs": 1,
+    "bank": 1,
+    "weights": 2,
+    "ports": 1,
+    "latency": 0,
+    "queue": 1,
+    "stores_first": 0,
+}
 """The fields that count something, and their least values."""
 
 
@@ -50,6 +60,8 @@ class Machine:
     """Cycles from a load's last byte to the buffer being usable, and from a store's issue to its first byte."""
     queue: int
     """Vector instructions that wait in front of a trace decoder before the control core stalls."""
+    stores_first: int
+    """1: the memory serves a store before loads that wait; 0: in order of issue, loads that wait for a buffer too."""
 
     def __post_init__(self) -> None:
         for name in ("clock", "bandwidth", "port_width"):
@@ -154,6 +166,7 @@ def machine(board: Platform | str = "zc706", **changes: float) -> Machine:
         port_width=nominal["port_width"],
         latency=int(nominal["latency"]),
         queue=int(nominal["queue"]),
+        stores_first=int(nominal["stores_first"]),
     )
     for name in changes:
         if name not in found.__dataclass_fields__:

@@ -100,7 +100,10 @@ def _published_rows(names: list[str]) -> dict[str, np.ndarray[tuple[int], np.dty
 
 
 def task_table(network: str = "alexnet", how: str = "compiled") -> xr.Dataset:
-    """Return every task with what the compiler decided, its time, its waiting for loads and its bytes."""
+    """Return every task with what the compiler decided, its time, its waiting for loads and its bytes.
+
+    Some bytes move in a neighbour's time (last stores, loads ahead), so a short task's bandwidth can pass the memory's.
+    """
     found = run(network, code(how))
     clock = found.program.machine.clock
 

@@ -157,7 +157,10 @@ class Timeline:
         ready[pages] = [done if done > old else old for old in ready[pages]]
 
     def store(self, span: Span, nbytes: int, port: int, lines: int) -> None:
-        """Store from the stage, once it is written; traces wait while `lines` leave through the buffer's port."""
+        """Store from the stage, once it is written; traces wait while `lines` leave through the buffer's port.
+
+        A store goes before loads that wait at the memory, and later loads pay for that; or all in order of issue.
+        """
         pages = span.pages
         start = max(self.core, max(self.ready[0][pages]))
         if lines:
@@ -167,7 +170,7 @@ class Timeline:
         self.writing[port] = max(start, self.writing[port]) + takes
         self.memory = max(self.memory, self.core) + nbytes / self.machine.bytes_per_cycle
         self.counts.ports[port] += nbytes
-        done = self.writing[port] + self.machine.latency
+        done = max(self.writing[port], 0 if self.machine.stores_first else self.memory) + self.machine.latency
         self.drained[span.first] = done
         self.used[0][pages] = [done if done > old else old for old in self.used[0][pages]]
         self.stored = max(self.stored, done)
