@@ -517,6 +517,15 @@ def test_poolings_inside_modules_count_with_them():
     assert (alexnet["module"][:-1] == alexnet["actual"][:-1]).all()
 
 
+def test_tiles_by_hand():
+    # conv2 of hand-written code: 27 rows in three tiles of nine, five rows of kernel, two of padding: 11, 13, 11 rows.
+    found = snowflake.tiles("conv2", how="hand")
+    assert found["first"].values.tolist() == [0, 9, 18]
+    assert (found["map_last"] - found["map_first"] + 1).values.tolist() == [11, 13, 11]
+    assert found["halo"].values.tolist() == [0, 4, 4]
+    assert found["words"].values.tolist() == [rows * 27 * 64 for rows in (11, 13, 11)]
+
+
 def test_exercises():
     assert snowflake.EXERCISES[1].check(100 * 21 / 32) == "right"
     # 5 + 1, 4 + 2 and 4 + 1 rows of 13 x 384 words: three tiles, so three times 384 x 256 x 9 weights of two bytes.

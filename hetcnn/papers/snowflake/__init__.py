@@ -23,6 +23,7 @@ from hetcnn.papers.snowflake.decisions import (
     port_counts,
     ports,
     resnet_budget,
+    tiles,
     walk,
 )
 from hetcnn.papers.snowflake.exercises import EXERCISES
@@ -122,6 +123,7 @@ __all__ = [
     "sensitivity",
     "simulate",
     "task_table",
+    "tiles",
     "traffic_table",
     "walk",
 ]
