@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from hetcnn import onnx_io, zoo
+from hetcnn import data, onnx_io, platform, zoo
 from hetcnn.builder import Builder
 from hetcnn.errors import HetcnnError
 from hetcnn.kernels.calibrate import fixed_point
 from hetcnn.papers import snowflake
 from hetcnn.papers.published import number
-from hetcnn.papers.snowflake import isa, model, plan, runner, simulator, steady, timeline
+from hetcnn.papers.snowflake import isa, model, plan, runner, steady, timeline
 from hetcnn.papers.snowflake.agreement import agreement
 from hetcnn.papers.snowflake.config import COMPILED, HAND, machine
 from hetcnn.papers.snowflake.tasks import edges, parse
@@ -179,6 +179,32 @@ def test_random_networks_equal_the_kernels(net, seed, how, on):
     assert int(agreement(with_random_weights(net, seed), how, seed=seed, on=on)["differ"].sum()) == 0
 
 
+@pytest.mark.parametrize("how", SCHEDULES)
+@pytest.mark.parametrize(("units", "vmacs"), [(1, 4), (2, 4), (4, 2), (3, 3)])
+def test_words_are_the_kernels_on_other_numbers_of_units(units, vmacs, how):
+    b = Builder("small", (1, 8, 9, 9))
+    x = b.conv_relu(b.input, 32, 3, pad=1, name="a")
+    x = b.max_pool(b.relu(b.add(b.conv(x, 32, 3, pad=1, name="b"), x)), 3, stride=2)
+    net = with_random_weights(b.build(b.conv(x, 70, 1, name="c")), 1)
+    on = replace(machine(), units=units, vmacs=vmacs)
+    assert int(agreement(net, SCHEDULES[how], on=on)["differ"].sum()) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('word = { value = "1 B"', "devices.snowflake.word 1 B: expected 2 B; the machine computes on int16"),
+        ("macs_per_vmac = { value = 8", "macs 8: expected 16; a line of the buffers has one word for each"),
+    ],
+)
+def test_a_board_that_is_no_snowflake_is_refused(line, message, tmp_path):
+    text = data.path("platforms", "zc706.toml").read_text(encoding="utf-8")
+    key = line.partition(" = ")[0]
+    (tmp_path / "mine.toml").write_text(re.sub(rf'^{key} = \{{ value = "?\d+( B")?', line, text, flags=re.M), "utf-8")
+    with pytest.raises(HetcnnError, match=re.escape(message)):
+        machine(platform.load(str(tmp_path / "mine.toml")))
+
+
 def test_saturation_and_wrapping_are_the_kernels():
     b = Builder("loud", (1, 32, 6, 6))
     y = b.conv(b.input, 32, 3, pad=1, name="a")
@@ -283,9 +309,11 @@ def test_no_branch_leaves_a_bank_of_the_cache():
     for how in SCHEDULES.values():
         for network in ("alexnet", "googlenet"):
             program = snowflake.run(network, how).program
-            simulator.check(program)
-            spans = [abs(i.imm) for i in program.instructions if i.op in ("BLE", "BGT", "BEQ")]
-            assert max(spans) <= 512
+            branches = [(at, i.imm) for at, i in enumerate(program.instructions) if i.op in ("BLE", "BGT", "BEQ")]
+            assert max(abs(span) for _, span in branches) <= 512
+            for segment in program.work:
+                inside = [at + span for at, span in branches if segment.start <= at < segment.end]
+                assert all(segment.start <= target <= segment.end for target in inside)
 
 
 @pytest.mark.parametrize("network", ["alexnet", "squeezenet-1.1"])
@@ -333,13 +361,25 @@ def test_bytes_are_the_estimates_and_time_is_near(network, how):
 
 @pytest.mark.parametrize(("ports", "cycles"), [((0,), 210), ((0, 1), 210), ((0, 0), 420), ((0, 1, 2, 3), 400)])
 def test_loads_share_ports_and_memory(ports, cycles):
-    # 1,680 bytes take 210 cycles at a port of 8 bytes and 100 cycles of a memory of 16.8; 60 more until they are usabl
+    # 1,680 bytes take 210 cycles at a port of 8 bytes and 100 cycles of a memory of 16.8; 60 more until they are usable
     time = timeline.Timeline(machine())
     for i, port in enumerate(ports):
         time.load(0, timeline.Span(1024 * i, 1024 * i + 840), 1680, port)
     last = timeline.Span(1024 * (len(ports) - 1), 1024 * (len(ports) - 1) + 16)
     time.trace(timeline.Trace(10, last, timeline.Span(0, 16), None, gathers=False))
     assert time.vector == pytest.approx(cycles + 60 + 10)
+
+
+def test_stores_go_first_or_in_order_and_later_loads_pay():
+    # 4 x 1,680 bytes of loads and 840 bytes of a store take 450 cycles of the memory, the store alone 105 of its port.
+    for first, cycles in ((1, 105), (0, 450)):
+        time = timeline.Timeline(machine(stores_first=first))
+        for port in range(4):
+            time.load(0, timeline.Span(1024 * port, 1024 * port + 840), 1680, port)
+        time.store(timeline.Span(8192, 8192 + 420), 840, 0, 0)
+        assert time.stored == pytest.approx(cycles + 60)
+        time.load(0, timeline.Span(16384, 16384 + 840), 1680, 3)  # pays for both
+        assert max(time.ready[0]) == pytest.approx(450 + 100 + 60)
 
 
 def test_a_load_waits_for_the_last_use_of_what_it_overwrites():
@@ -357,6 +397,17 @@ def test_an_output_takes_sixteen_cycles_at_least():
     for _ in range(10):
         time.trace(timeline.Trace(4, span, span, timeline.Span(256, 260), gathers=True))
     assert time.vector == 4 + 9 * 16
+
+
+def test_a_residual_takes_a_line_of_the_port():
+    time = timeline.Timeline(machine())
+    span = timeline.Span(0, 16)
+    for _ in range(10):
+        time.trace(timeline.Trace(36, span, span, timeline.Span(256, 260), gathers=True, residual=span, lines=1))
+    assert time.vector == 10 * 37
+    # 14 x 14 outputs of 3 traces of 48 lines, each with a line of residuals, in 16 rounds; rows stored in 4 lines.
+    task = next(t for t in snowflake.run("resnet-18").tasks if t.segment.name == "block3/unit2/conv2")
+    assert task.counts.busy == 16 * (256 // 16 * (14 * 3 - 2) ** 2 + 14 * 14 + 14 * 4)
 
 
 def test_conv1_is_limited_by_issue_in_compiled_code():
@@ -447,6 +498,34 @@ def test_tables_add_up():
         assert (table["actual"] >= table["theoretical"]).all()
 
 
+def test_poolings_inside_modules_count_with_them():
+    table = snowflake.layer_table("googlenet", "compiled")
+    runs = {t.segment.name: t for t in snowflake.run("googlenet").tasks}
+    pool = next(
+        t
+        for t in runs.values()
+        if t.segment.plan.task.target == runs["inception_4b/pool_proj"].segment.plan.task.source
+    )
+    row = table.sel(layer="inception_4b")
+    assert float(row["module"] - row["actual"]) == pytest.approx(pool.cycles / 250e3)
+    assert float(table["module"].sel(layer="total")) == pytest.approx(
+        1e3 * snowflake.run("googlenet").seconds, rel=1e-3
+    )
+    for key in ("conv1", "conv2"):
+        assert float(table["module"].sel(layer=key)) == float(table["actual"].sel(layer=key))
+    alexnet = snowflake.layer_table("alexnet", "hand")
+    assert (alexnet["module"][:-1] == alexnet["actual"][:-1]).all()
+
+
+def test_tiles_by_hand():
+    # conv2 of hand-written code: 27 rows in three tiles of nine, five rows of kernel, two of padding: 11, 13, 11 rows.
+    found = snowflake.tiles("conv2", how="hand")
+    assert found["first"].values.tolist() == [0, 9, 18]
+    assert (found["map_last"] - found["map_first"] + 1).values.tolist() == [11, 13, 11]
+    assert found["halo"].values.tolist() == [0, 4, 4]
+    assert found["words"].values.tolist() == [rows * 27 * 64 for rows in (11, 13, 11)]
+
+
 def test_exercises():
     assert snowflake.EXERCISES[1].check(100 * 21 / 32) == "right"
     # 5 + 1, 4 + 2 and 4 + 1 rows of 13 x 384 words: three tiles, so three times 384 x 256 x 9 weights of two bytes.
@@ -480,3 +559,5 @@ def test_explorer_follows_the_network():
     assert explorer.values["layer"] == "conv1"
     with pytest.raises(HetcnnError, match="unknown convolution of alexnet 'conv9'"):
         widget.explore("alexnet", "conv9")
+    with pytest.raises(HetcnnError, match="unknown mode 'fast'"):
+        widget.draw("alexnet", "conv2", "fast")

@@ -57,7 +57,14 @@ def explore(network: str = "alexnet", layer: str = "conv2") -> Explorer:
 def design(
     network: str, layer: str, mode: str = "best", order: str = "best", maps: int = 128, weights: int = 16
 ) -> Candidate | None:
-    """Return the cheapest plan of a layer with buffers in KiB, or None if none fits."""
+    """Return the cheapest plan of a layer with buffers in KiB, or None if none fits; refuse unknown names."""
+    for what, name, known in (
+        (f"convolution of {network}", layer, _layers(network)),
+        ("mode", mode, _MODES),
+        ("loop order", order, _ORDERS),
+    ):
+        if name not in known:
+            raise unknown(what, name, known)
     on = machine(bank=maps * 1024 // 4, weights=weights * 1024 // 2)
     found = choices(_layers(network)[layer], mode=cast(Any, _MODES[mode]), order=cast(Any, _ORDERS[order]), on=on)
     return found[0] if found else None

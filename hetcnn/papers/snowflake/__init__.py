@@ -23,6 +23,7 @@ from hetcnn.papers.snowflake.decisions import (
     port_counts,
     ports,
     resnet_budget,
+    tiles,
     walk,
 )
 from hetcnn.papers.snowflake.exercises import EXERCISES
@@ -68,11 +69,12 @@ TABLES = {
     **{f"{n}: traffic by {row}, compiled code": partial(traffic_table, n, "compiled") for n, row in _BY_LAYER.items()},
     **{f"{n}: hand-written against compiled": partial(hand_against_compiled, n) for n in _BY_LAYER},
     **{f"{n}: loop orders": partial(loop_orders, n) for n in ("alexnet", "resnet-18", "googlenet", "resnet-50")},
-    **{f"{n}: modes": partial(modes, n) for n in ("alexnet", "resnet-18", "googlenet")},
+    **{f"{n}: modes": partial(modes, n) for n in ("alexnet", "resnet-18", "googlenet", "resnet-50")},
     **{f"{n}: load ports": partial(ports, n) for n in ("alexnet", "resnet-18")},
     **{f"{n}: ports used": partial(port_counts, n) for n in ("alexnet", "resnet-18")},
-    **{f"{n}: decisions": partial(decisions, n) for n in ("alexnet", "resnet-18")},
-    **{f"{n}: tasks": partial(task_table, n) for n in ("alexnet", "resnet-18")},
+    **{f"{n}: decisions": partial(decisions, n) for n in ("alexnet", "resnet-18", "googlenet", "resnet-50")},
+    **{f"{n}: tasks, compiled code": partial(task_table, n) for n in _BY_LAYER},
+    **{f"{n}: tasks, hand-written code": partial(task_table, n, "hand") for n in _BY_LAYER},
     "alexnet: estimate and machine": model_against_machine,
     "Frame rates, compiled code": frame_rates,
     "Frame rates, hand-written code": partial(frame_rates, "hand"),
@@ -121,6 +123,7 @@ __all__ = [
     "sensitivity",
     "simulate",
     "task_table",
+    "tiles",
     "traffic_table",
     "walk",
 ]

@@ -19,7 +19,23 @@ Order = Literal["maps", "weights"]
 _MODES, _ORDERS = ("coop", "indep"), ("maps", "weights")
 
 
-_WHOLE = {"units": 1, "vmacs": 1, "macs": 1, "bank": 1, "weights": 2, "ports": 1, "latency": 0, "queue": 1}
+WORD = 2
+"""Bytes of a word: the machine computes on int16."""
+
+LINE = 16
+"""Words of a line, what a trace decoder fetches in a cycle; one for each MAC of a vMAC."""
+
+_WHOLE = {
+    "units": 1,
+    "vmacs": 1,
+    "macs": 1,
+    "bank": 1,
+    "weights": 2,
+    "ports": 1,
+    "latency": 0,
+    "queue": 1,
+    "stores_first": 0,
+}
 """The fields that count something, and their least values."""
 
 
@@ -44,6 +60,8 @@ class Machine:
     """Cycles from a load's last byte to the buffer being usable, and from a store's issue to its first byte."""
     queue: int
     """Vector instructions that wait in front of a trace decoder before the control core stalls."""
+    stores_first: int
+    """1: the memory serves a store before loads that wait; 0: in order of issue, loads that wait for a buffer too."""
 
     def __post_init__(self) -> None:
         for name in ("clock", "bandwidth", "port_width"):
@@ -54,6 +72,8 @@ class Machine:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise HetcnnError(f"{name} {value!r}: expected a whole number from {low}")
+        if self.macs != LINE:
+            raise HetcnnError(f"macs {self.macs}: expected {LINE}; a line of the buffers has one word for each")
         for name in ("units", "vmacs", "ports"):
             if getattr(self, name) > 4:
                 raise HetcnnError(f"{name} {getattr(self, name)}: at most 4; the instructions have four bits for them")
@@ -105,7 +125,7 @@ class Schedule:
         for field, choices in known.items():
             if getattr(self, field) not in choices:
                 raise unknown(field, str(getattr(self, field)), choices)
-        if self.parts < 0:
+        if not isinstance(self.parts, int) or self.parts < 0:
             raise HetcnnError(f"parts {self.parts}: expected a whole number from 0")
 
 
@@ -131,6 +151,8 @@ def machine(board: Platform | str = "zc706", **changes: float) -> Machine:
         board = platform.load(board)
     value, device = board.value, "devices.snowflake"
     word = value(f"{device}.word")
+    if word != WORD:
+        raise HetcnnError(f"{board.key}: {device}.word {word:g} B: expected {WORD} B; the machine computes on int16")
     nominal = {a["name"]: a["nominal"] for a in assumptions()}
     found = Machine(
         clock=value(f"{device}.clock"),
@@ -144,6 +166,7 @@ def machine(board: Platform | str = "zc706", **changes: float) -> Machine:
         port_width=nominal["port_width"],
         latency=int(nominal["latency"]),
         queue=int(nominal["queue"]),
+        stores_first=int(nominal["stores_first"]),
     )
     for name in changes:
         if name not in found.__dataclass_fields__:

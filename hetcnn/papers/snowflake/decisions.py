@@ -13,16 +13,28 @@ from hetcnn.papers.results import variable
 from hetcnn.papers.snowflake.choose import Candidate, candidates, choose
 from hetcnn.papers.snowflake.config import COMPILED, HAND, Machine, Mode, Order, Schedule, machine
 from hetcnn.papers.snowflake.model import quantised_efficiency
-from hetcnn.papers.snowflake.runs import run
+from hetcnn.papers.snowflake.runs import code, run
 from hetcnn.papers.snowflake.simulator import Run
 from hetcnn.papers.snowflake.tasks import Task, parse
 
-__all__ = ["DECISIONS", "choices", "decisions", "loop_orders", "modes", "port_counts", "ports", "resnet_budget", "walk"]
+__all__ = [
+    "DECISIONS",
+    "choices",
+    "decisions",
+    "loop_orders",
+    "modes",
+    "port_counts",
+    "ports",
+    "resnet_budget",
+    "tiles",
+    "walk",
+]
 
 DECISIONS: dict[str, Schedule] = {
     "compiled": COMPILED,
     "maps always stay": replace(COMPILED, order="maps"),
     "kernels always stay": replace(COMPILED, order="weights"),
+    "cooperative mode only": replace(COMPILED, mode="coop"),
     "no double buffering": replace(COMPILED, double_buffer=False),
     "all loads on one port": replace(COMPILED, balance=False),
     "addresses in registers": replace(COMPILED, pointers="registers"),
@@ -181,6 +193,31 @@ def walk(task: str = "conv2", network: str = "alexnet") -> xr.Dataset:
         },
         {"plan": names},
         {"title": f"{network}, {task}: plans"},
+    )
+
+
+def tiles(task: str = "conv2", network: str = "alexnet", how: str = "compiled") -> xr.Dataset:
+    """Return a task's tiles: rows of results, rows of the map they read (halo included), and words in each unit.
+
+    `halo`: rows that the tile before has read too. Where units take rows, the map's rows are those of all units.
+    """
+    plan = run(network, code(how)).program.segment(task).plan
+    rows = [[plan.map_rows(t, u) for u in range(plan.machine.units)] for t in plan.tiles]
+    first = [max(min(low for low, _ in each), 0) for each in rows]
+    end = [min(max(high for _, high in each), plan.task.H) for each in rows]
+    halo = [0, *(max(old - new, 0) for old, new in zip(end, first[1:], strict=False))]
+    columns: dict[str, tuple[list[int], str, str]] = {
+        "first": ([t.first for t in plan.tiles], "row", "first row of results"),
+        "last": ([t.end - 1 for t in plan.tiles], "row", "last row of results"),
+        "map_first": (first, "row", "first row of the map"),
+        "map_last": ([e - 1 for e in end], "row", "last row of the map"),
+        "halo": (halo, "rows", "rows read again"),
+        "words": ([plan.tile_words(t) for t in plan.tiles], "words", "words in a unit's buffer"),
+    }
+    return xr.Dataset(
+        {key: variable("tile", values, unit, name) for key, (values, unit, name) in columns.items()},
+        {"tile": list(range(len(plan.tiles)))},
+        {"title": f"{network}, {task}: tiles of the map"},
     )
 
 

@@ -143,7 +143,7 @@ def _variants() -> dict[str, dict[str, float]]:
     declared["bank"] = _doubled(*(v / word / 2 for v in ranges["maps_per_unit"]))
     declared["weights"] = _doubled(*(v / word for v in ranges["weights_per_vmac"]))
     declared["ports"] = ranges["load_ports"]
-    declared["bandwidth"] = (4.2e9, 4.5e9)
+    declared["bandwidth"] = (1e9 * number("snowflake", "roofline.slope"),)
     nominal = machine()
     found: dict[str, dict[str, float]] = {"nominal": {}}
     for name, ends in declared.items():

@@ -14,7 +14,7 @@ instructions after a branch are executed whether it is taken or not.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,6 @@ __all__ = [
     "SETTINGS",
     "Instruction",
     "assemble",
-    "binary",
     "decode",
     "encode",
     "listing",
@@ -216,8 +215,3 @@ def listing(words: Sequence[int] | NDArray[np.uint32], notes: dict[int, str] | N
         note = f"   ; {notes[at]}" if notes and at in notes else "   ; no operation" if word == encode(NOP) else ""
         lines.append(f"{at:6d}  {int(word):08x}  {str(decode(int(word))) + note}")
     return "\n".join(lines)
-
-
-def binary(program: Iterable[Instruction]) -> NDArray[np.uint32]:
-    """Return a program as 32-bit words."""
-    return np.array([encode(i) for i in program], np.uint32)

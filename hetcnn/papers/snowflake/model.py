@@ -14,16 +14,7 @@ from hetcnn.papers.snowflake.isa import DELAY_SLOTS
 from hetcnn.papers.snowflake.plan import Plan, Tile, line_count
 from hetcnn.papers.snowflake.tasks import Task
 
-__all__ = ["Estimate", "estimate", "pixel_instructions", "quantised_efficiency", "stored_words", "theoretical_time"]
-
-
-def theoretical_time(ops: float, peak: float) -> float:
-    """Return seconds at the machine's peak.
-
-    >>> round(1e3 * theoretical_time(409e6, 128e9), 2)          # AlexNet's conv2
-    3.2
-    """
-    return ops / peak
+__all__ = ["Estimate", "estimate", "pixel_instructions", "quantised_efficiency", "stored_words"]
 
 
 def quantised_efficiency(task: Task) -> float:
@@ -155,10 +146,12 @@ def _conv_cycles(plan: Plan) -> float:
     task, per_line = plan.task, 1 if plan.mode == "coop" else plan.machine.macs
     total = 0
     for first, end in plan.row_passes:
+        # A line of partial sums, of residuals: through the traces' port, which independent mode leaves free.
+        read = ((first > 0) + (bool(task.residual) and end == task.kh)) if plan.mode == "coop" else 0
         for rows, traces in _rows(plan, first, end):
             row, issued = 0, row_instructions(plan)
             for e in task.columns:
-                busy = traces * line_count(e.taps * task.C) * per_line
+                busy = traces * line_count(e.taps * task.C) * per_line + read
                 issue = pixel_instructions(traces, plan.schedule, loop=e.count > 1)
                 row += e.count * max(busy, plan.machine.macs, issue)
                 issued += e.count * issue

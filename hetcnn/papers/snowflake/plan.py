@@ -14,14 +14,10 @@ from functools import cached_property
 from itertools import pairwise
 from math import ceil
 
-from hetcnn.papers.snowflake.config import Machine, Mode, Order, Schedule
+from hetcnn.papers.snowflake.config import LINE, Machine, Mode, Order, Schedule
 from hetcnn.papers.snowflake.tasks import Task
 
-__all__ = ["LINE", "PAGE", "Plan", "Step", "Tile", "line_count", "split"]
-
-LINE = 16
-"""Words of a line, what a trace decoder fetches in a cycle."""
-
+__all__ = ["PAGE", "Plan", "Step", "Tile", "line_count", "split"]
 
 PAGE = 128
 """Words in which the dispatch tracks loads; areas that load while their neighbours are read start on a new one."""

@@ -49,7 +49,10 @@ class Runner:
         self.loops: dict[int, _Loop | None] = {}
         self.entries: dict[int, int] = {}
         self.flags = {i.flags: frozenset(i.flags) for i in self.code}
-        self.units = [tuple(u for u in range(self.machine.units) if mask >> u & 1) for mask in range(16)]
+        self.units, self.vmacs = (
+            [tuple(i for i in range(count) if mask >> i & 1) for mask in range(16)]
+            for count in (self.machine.units, self.machine.vmacs)
+        )
         self.host: dict[str, NDArray[np.generic]] = {}
         self.coop = False
         self.steady = Steady() if values is None else None
@@ -229,7 +232,7 @@ class Runner:
             self.time.load(1, Span(buffer, buffer + count), 2 * count, i.port)
             counts.weights += 2 * count
             if self.values:
-                self.values.load_weights(buffer, address, count, units, self.units[i.vmacs])
+                self.values.load_weights(buffer, address, count, units, self.vmacs[i.vmacs])
         else:
             self.time.load(0, Span(buffer, buffer + count), 2 * count, i.port)
             counts.maps += 2 * count
@@ -281,7 +284,13 @@ class Runner:
             Span(out, written) if last and "pout" not in flags else None,
             gathers=last,
             residual=Span(out + shift, written + shift) if "add" in flags else None,
+            lines=self._lines(flags),
         )
+
+    @staticmethod
+    def _lines(flags: frozenset[str]) -> int:
+        """Lines that a trace reads beside its map: in independent mode the port is free 15 times in 16."""
+        return len(flags & {"add", "pin"}) if "coop" in flags else 0
 
     def _mac(self, i: Instruction) -> None:
         self.time.trace(self._trace(i, self.r, self.r, 1))
@@ -336,7 +345,8 @@ class Runner:
         if one.weights is not None:
             firsts = [r[i.registers[1]] + o[i.registers[1]] for i, o in zip(loop.vectors, loop.offsets, strict=True)]
             weights = Span(min(firsts), max(firsts) + one.weights.end - one.weights.first)
-        return one._replace(maps=span, weights=weights)
+        lines = sum(self._lines(self.flags[i.flags]) for i in loop.vectors)
+        return one._replace(maps=span, weights=weights, lines=lines)
 
     def _loop(self, pc: int, branch: Instruction) -> _Loop | None:
         """Return a loop of traces and additions to registers that counts down to zero, or None."""

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hetcnn.errors import HetcnnError
 from hetcnn.papers.snowflake.compiler import Program, Segment
 from hetcnn.papers.snowflake.layout import LOWEST, weight_image
 from hetcnn.papers.snowflake.runner import Runner
 from hetcnn.papers.snowflake.timeline import Counts
 from hetcnn.papers.snowflake.values import Values
 
-__all__ = ["Run", "TaskRun", "check", "execute", "simulate"]
+__all__ = ["Run", "TaskRun", "execute", "simulate"]
 
 Words = NDArray[np.int16]
 
@@ -106,12 +105,3 @@ def execute(program: Program, inputs: dict[str, NDArray[np.generic]]) -> Run:
 def _collect(program: Program, runner: Runner, inputs: dict[str, NDArray[np.generic]]) -> Run:
     tasks = tuple(TaskRun(*found) for found in runner.run(inputs))
     return Run(program, tasks, runner.tensors())
-
-
-def check(program: Program) -> None:
-    """Raise HetcnnError if a segment's last instructions would leave it by a branch."""
-    for segment in program.work:
-        for pc in range(segment.start, segment.end):
-            i = program.instructions[pc]
-            if i.op in ("BLE", "BGT", "BEQ") and not segment.start <= pc + i.imm <= segment.end:
-                raise HetcnnError(f"task '{segment.name}': instruction {pc} branches out of the task")

@@ -79,6 +79,8 @@ class Trace(NamedTuple):
     writes: Span | None
     gathers: bool
     residual: Span | None = None
+    lines: int = 0
+    """Lines of residuals and partial sums, which are read through the port that the traces use."""
 
     @property
     def pools(self) -> bool:
@@ -155,7 +157,10 @@ class Timeline:
         ready[pages] = [done if done > old else old for old in ready[pages]]
 
     def store(self, span: Span, nbytes: int, port: int, lines: int) -> None:
-        """Store from the stage, once it is written; traces wait while `lines` leave through the buffer's port."""
+        """Store from the stage, once it is written; traces wait while `lines` leave through the buffer's port.
+
+        A store goes before loads that wait at the memory, and later loads pay for that; or all in order of issue.
+        """
         pages = span.pages
         start = max(self.core, max(self.ready[0][pages]))
         if lines:
@@ -165,7 +170,7 @@ class Timeline:
         self.writing[port] = max(start, self.writing[port]) + takes
         self.memory = max(self.memory, self.core) + nbytes / self.machine.bytes_per_cycle
         self.counts.ports[port] += nbytes
-        done = self.writing[port] + self.machine.latency
+        done = max(self.writing[port], 0 if self.machine.stores_first else self.memory) + self.machine.latency
         self.drained[span.first] = done
         self.used[0][pages] = [done if done > old else old for old in self.used[0][pages]]
         self.stored = max(self.stored, done)
@@ -216,7 +221,7 @@ class Timeline:
         start = max(free, self._ready(trace))
         self.counts.waiting += start - free
         started.append(start)
-        end = start + trace.cycles
+        end = start + trace.cycles + trace.lines
         if trace.gathers:
             end = max(end, self.gathered + GATHER)
             self.gathered = end
@@ -228,16 +233,16 @@ class Timeline:
     def loop(self, times: int, instructions: int, places: Sequence[int], trace: Trace) -> None:
         """Run `times` equal iterations at once, with traces at `places` among an iteration's instructions.
 
-        `trace` has one trace's cycles and what all of them touch. The end is the longest path: the decoder busy from
-        the first trace on, or the core's last issue and what follows it.
+        `trace` has one trace's cycles, an iteration's lines, and what all of them touch. The end is the longest path:
+        the decoder busy from the first trace on, or the core's last issue and what follows it.
         """
         count, queue = len(places), self.machine.queue
-        work = count * trace.cycles
+        work = count * trace.cycles + trace.lines
         each = max(work, GATHER) if trace.gathers else work
         free = max(self._free(trace), self.core + places[0] + 1)
         begin = max(free, self._ready(trace))
         self.counts.waiting += begin - free
-        tail = max(place + 1 + (count - j) * trace.cycles for j, place in enumerate(places))
+        tail = max(place + 1 + (count - j) * trace.cycles for j, place in enumerate(places)) + trace.lines
         end = max(begin + times * each, self.core + (times - 1) * instructions + tail)
         if trace.gathers:
             self.gathered = end

@@ -38,7 +38,6 @@ class Values:
 
     def load_weights(self, buffer: int, address: int, words: int, units: Sequence[int], vmacs: Sequence[int]) -> None:
         """Copy words into the weights buffers of some vMACs of some units."""
-        self.weights[np.ix_(list(units), list(vmacs))][...] = 0  # refuses an impossible target
         for unit in units:
             self.weights[unit, list(vmacs), buffer : buffer + words] = self.memory[address : address + words]
 
