@@ -1,0 +1,220 @@
+"""Make a record of this machine: fit on made-up networks, try on known ones, in interleaved rounds.
+
+`python -m hetcnn.host.study FOLDER` makes a whole record; notebooks make a short one.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from hetcnn import zoo
+from hetcnn.host import designs, layers, pipelines, predict, runtime, training
+from hetcnn.host.cut import layer_cuts
+from hetcnn.host.layers import Kernels, Line
+from hetcnn.host.machine import Machine, describe
+from hetcnn.host.record import Record, Run, save
+from hetcnn.host.timing import spread
+from hetcnn.kernels import blas
+from hetcnn.kernels.engine import Engine
+from hetcnn.network import Network
+
+__all__ = ["NETWORKS", "QUICK", "study"]
+
+NETWORKS = (
+    "alexnet",
+    "alexnet-caffe",
+    "efficientnet-lite0",
+    "googlenet",
+    "lenet-5",
+    "mobilenet-v1",
+    "mobilenet-v2",
+    "resnet-18",
+    "resnet-50",
+    "shufflenet-v2",
+    "squeezenet-1.0",
+    "squeezenet-1.1",
+    "vgg-16",
+)
+"""The networks to predict: those of the zoo, of ResNet-50's three variants one."""
+
+QUICK = ("mobilenet-v2", "resnet-18", "squeezenet-1.1")
+
+Say = Callable[[str], None]
+
+
+def study(
+    networks: Sequence[str] = QUICK,
+    *,
+    made_up: int = 24,
+    passes: int = 3,
+    runs: int = 8,
+    rounds: int = 3,
+    neighbours: int = 2,
+    seconds: float = 0.3,
+    say: Say = lambda _: None,
+) -> Record:
+    """Measure layers of `made_up` networks and of `networks`, and pipelines of both; returns the record.
+
+    Every network is measured in `passes` passes over all of them in changing order, so that a noisy spell of the
+    machine hits all alike. `runs` made-up networks and all known ones run as pipelines, `rounds` times for about
+    `seconds`: the predicted best split, `neighbours` on both sides of it, the whole on all threads, on one, one per
+    core, and beside ONNX Runtime where that is installed.
+    """
+    start = time.perf_counter()
+    blas.use_avx512()
+    machine = describe()
+    made = {network.name: network for network in training.networks(made_up)}
+    known = {name: zoo.load(name, seed=0) for name in networks}
+    engines = {}
+    for name, network in {**made, **known}.items():
+        engines[name] = Engine(network)
+    say(f"{len(engines)} networks planned")
+    kernels = _kernels(engines, machine, passes, say)
+    first = Record({}, {n: kernels[n] for n in made}, {n: kernels[n] for n in known}, _lines(kernels, engines))
+    model = predict.fit_tape(list(first.training.values()))
+    say("layer times fitted")
+    times = {name: _runtime(engines[name].network) for name in known} if runtime.available() else {}
+    record = replace(first, runtime=times)
+    chosen = [name for name, k in first.training.items() if k.total > 0.5e-3][:runs]
+    found: list[Run] = []
+    for name in (*chosen, *known):
+        tried = _designs(engines[name].network, record, model, name in known, len(machine.cores), neighbours)
+        found += _run_all(engines[name], tried, rounds, seconds, kernels[name].total)
+        say(f"{name}: {len(tried)} designs ran")
+    about = _about(machine, time.perf_counter() - start)
+    return replace(record, runs=tuple(found), about=about)
+
+
+def _about(machine: Machine, seconds: float) -> dict[str, str]:
+    versions = ", ".join(f"{p} {metadata.version(p)}" for p in ("numpy", "onnxruntime") if _installed(p))
+    return {
+        "machine": replace(machine, load=None).__str__(),
+        "cores": str(len(machine.cores)),
+        "blas": blas.describe(),
+        "versions": versions,
+        "seconds": f"{seconds:.0f}",
+        "how": "processor time of one thread for layers, the clock on the wall for pipelines; medians",
+    }
+
+
+def _installed(package: str) -> bool:
+    try:
+        return bool(metadata.version(package))
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def _kernels(engines: Mapping[str, Engine], machine: Machine, passes: int, say: Say) -> dict[str, Kernels]:
+    samples: dict[str, list[Kernels]] = {name: [] for name in engines}
+    for number in range(passes):
+        order = list(engines)
+        random.Random(number).shuffle(order)
+        for name in order:
+            samples[name].append(layers.measure(engines[name], near=machine.near, cache=machine.last, seconds=0))
+        say(f"layers: pass {number + 1} of {passes}")
+    return {name: _middle(found) for name, found in samples.items()}
+
+
+def _middle(found: Sequence[Kernels]) -> Kernels:
+    """The median over passes; the spread is the uncertainty of that median."""
+    times = np.stack([k.time for k in found])
+    return replace(
+        found[0],
+        time=np.median(times, axis=0),
+        spread=spread(times) if len(found) > 1 else found[0].spread,
+        total=float(np.median([k.total for k in found])),
+        rounds=sum(k.rounds for k in found),
+    )
+
+
+def _lines(kernels: Mapping[str, Kernels], engines: Mapping[str, Engine]) -> dict[str, list[Line]]:
+    return {name: layers.lines(k, engines[name].network) for name, k in kernels.items()}
+
+
+def _runtime(network: Network) -> dict[int, float]:
+    place = {layer.name: i for i, layer in enumerate(network.layers)}
+    times = runtime.layer_times(network, layers.example_inputs(network))
+    return {place[name]: seconds for name, seconds in times.items()}
+
+
+Design = tuple[str, tuple[int, ...], tuple[str, ...]]
+
+
+def _designs(
+    network: Network, record: Record, model: predict.TapeModel, known: bool, cores: int, neighbours: int
+) -> list[Design]:
+    """What to run of one network: (design, cuts, engines)."""
+    kernels = (record.zoo if known else record.training)[network.name]
+    times = model.kernel_times(kernels) if known else kernels.time
+    cuts = layer_cuts(network)
+    found: list[Design] = [("threads", (), ("numpy",))]
+    if known:
+        found += [("single", (), ("numpy",)), ("replicas", (), ("numpy",) * cores)]
+    if cores < 2:
+        return found
+    (best,) = designs.best_split(kernels, times, cuts)
+    at = cuts.index(best)
+    near = cuts[max(0, at - neighbours) : at + neighbours + 1] if known else [best]
+    found += [("split", (cut,), ("numpy",) * 2) for cut in near]
+    if known and network.name in record.runtime:
+        kinds, chosen, _ = designs.best_mixed(kernels, times, record.runtime[network.name], cuts)
+        found += _mixed(kinds, chosen, cuts)
+    return found
+
+
+def _mixed(kinds: tuple[str, ...], chosen: tuple[int, ...], cuts: Sequence[int]) -> list[Design]:
+    """The chosen design of two kinds of engine, its neighbours, and each engine alone."""
+    alone: list[Design] = [("mixed", (), (kind,)) for kind in pipelines.ENGINES]
+    if not chosen:
+        return alone
+    at = list(cuts).index(chosen[0])
+    return [*alone, *(("mixed", (cut,), kinds) for cut in cuts[max(0, at - 1) : at + 2])]
+
+
+def _run_all(engine: Engine, tried: Sequence[Design], rounds: int, seconds: float, total: float) -> list[Run]:
+    """Run every design once per round, in turn."""
+    frames = int(np.clip(seconds / max(total, 1e-6), 8, 2000))
+    whole = Engine(engine.network, threads=len(describe().cores))
+    rates: list[list[float]] = [[] for _ in tried]
+    busy: list[list[float]] = [[] for _ in tried]
+    for _ in range(rounds):
+        for i, design in enumerate(tried):
+            rate, slowest = _run_one(engine, whole, design, frames)
+            rates[i].append(rate)
+            busy[i].append(slowest)
+    return [
+        Run(engine.network.name, *design, float(np.median(r)), float(spread(r)), rounds, float(np.median(b)))
+        for design, r, b in zip(tried, rates, busy, strict=True)
+    ]
+
+
+def _run_one(engine: Engine, whole: Engine, design: Design, frames: int) -> tuple[float, float]:
+    kind, cuts, engines = design
+    if kind == "threads":
+        return 1 / float(np.median(pipelines.run_threads(whole, frames))), float("nan")
+    if kind == "replicas":
+        return pipelines.run_replicas(engine, frames), float("nan")
+    stages = pipelines.stages_of(engine.network, cuts, engines)
+    found = pipelines.run_pipeline(engine if kind != "mixed" else engine.network, stages, frames)
+    return 1 / float(np.median(found.intervals)), float(found.stage_times.max())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make a whole record in a folder."""
+    (folder,) = arguments
+    record = study(NETWORKS, made_up=64, passes=5, runs=16, rounds=5, neighbours=3, seconds=0.4, say=print)
+    save(record, Path(folder))
+    print(record.about)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
