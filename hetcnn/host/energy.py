@@ -153,8 +153,10 @@ def read_tegrastats(path: Path, *, interval: float = 1.0) -> PowerLog:
 def _stamp(line: str) -> float:
     import datetime
 
-    month, day, year, hour, minute, second = (int(part) for part in _STAMP.match(line).groups())  # type:
-    ignore[union-attr] return datetime.datetime(year, month, day, hour, minute, second, tzinfo=datetime.UTC).timestamp()
+    match = _STAMP.match(line)
+    assert match is not None
+    month, day, year, hour, minute, second = (int(part) for part in match.groups())
+    return datetime.datetime(year, month, day, hour, minute, second, tzinfo=datetime.UTC).timestamp()
 
 
 _COLUMN = re.compile(r"(.+?)[ _]*[(\[]?\b(s|ms|us|W|mW|uW|V|mV|A|mA)\b[)\]]?")
