@@ -27,7 +27,7 @@ _HOME = {
 _SUBMODULES = frozenset(
     {
         *("board", "cut", "designs", "energy", "flow", "layers", "machine", "measure", "pinning", "pipelines"),
-        *("predict", "record", "runtime", "study", "timing", "training", "work"),
+        *("predict", "quiet", "record", "runtime", "study", "timing", "training", "work"),
     }
 )
 

@@ -111,21 +111,29 @@ def predicted_rate(run: Run, record: Record, times: FloatArray, together: Togeth
 
 
 def fit_together(record: Record, model: TapeModel | None = None) -> Together:
-    """Fit the four numbers to the runs of made-up networks; layer times are measured ones, or the model's."""
+    """Fit the four numbers to the runs of made-up networks; layer times are measured ones, or the model's.
+
+    `busy` is seen in the stages' own processor time, which other programs do not lengthen; what threads lose to each
+    other only in frames/s, so that undisturbed runs count, or all where there is none.
+    """
     runs = [run for run in record.runs if run.network in record.training and run.design in ("split", "threads")]
     if not runs:
         return Together(1.0, 0.0, 0.5, 0.0)
+    calm = [run for run in runs if run.rounds] or runs
+    own = [run for run in runs if run.design == "split" and run.busy > 0]
     times = {
         name: record.training[name].time if model is None else model.kernel_times(record.training[name])
         for name in {run.network for run in runs}
     }
+    slowest = [float(max(segment_times(record.training[r.network], times[r.network], r.cuts))) for r in own]
 
     def residuals(values: FloatArray) -> FloatArray:
         found = Together(*values)
-        rates = [predicted_rate(run, record, times[run.network], found, ()) for run in runs]
-        return np.log(np.array(rates) / [run.rate for run in runs])
+        rates = [predicted_rate(run, record, times[run.network], found, ()) for run in calm]
+        alone = np.log(found.busy * np.array(slowest) / [run.busy for run in own])
+        return np.concatenate([np.log(np.array(rates) / [run.rate for run in calm]), alone])
 
-    names = [f"{run.network} {run.design}" for run in runs]
+    names = [f"{run.network} {run.design}" for run in calm] + [f"{run.network} stages" for run in own]
     fitted = fit.least_squares(residuals, _PARAMETERS, fitted_on=names)
     busy, handing_on, share, joining = fitted.values
     return Together(busy, handing_on, share, joining, fitted)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hetcnn.errors import HetcnnError
 from hetcnn.host.pinning import pinned
 
-__all__ = ["Flow", "flow"]
+__all__ = ["Flow", "Work", "flow"]
 
 FloatArray = NDArray[np.float64]
 Work = Callable[[Any, int], Any]
@@ -58,67 +58,87 @@ class Flow:
         """Seconds of each frame from the start of the first stage to the end of the last."""
         return np.asarray(self.end[-1] - self.start[0])
 
+    def schedule(self, frames: int = 8) -> list[tuple[str, int, float, float]]:
+        """Return (stage, frame, start, end) of some frames in steady state, for a Gantt chart."""
+        first = self.settled().start
+        chosen = range(first, min(first + frames, self.frames))
+        zero = float(self.start[0, first])
+        return [
+            (f"stage {k + 1}", n, float(self.start[k, n]) - zero, float(self.end[k, n]) - zero)
+            for k in range(len(self.start))
+            for n in chosen
+        ]
+
     @property
     def stage_times(self) -> FloatArray:
         """Median processor time of each stage per frame."""
         return np.asarray(np.median(self.busy[:, self.settled()], axis=1))
 
 
-_STOP = object()
+_CLOSED = object()
+
+
+class _Queue:
+    """A first-in, first-out queue of at most `depth` items; once closed nobody waits on it any more."""
+
+    def __init__(self, depth: float, items: Sequence[Any] = ()) -> None:
+        self.depth, self.items = depth, deque(items)
+        self.changed = threading.Condition()
+        self.closed = False
+        self.most = 0
+
+    def put(self, item: Any) -> None:
+        with self.changed:
+            while len(self.items) >= self.depth and not self.closed:
+                self.changed.wait()
+            self.items.append(item)
+            self.most = max(self.most, len(self.items))
+            self.changed.notify_all()
+
+    def get(self) -> Any:
+        with self.changed:
+            while not self.items and not self.closed:
+                self.changed.wait()
+            if self.closed:
+                return _CLOSED
+            self.changed.notify_all()
+            return self.items.popleft()
+
+    def close(self) -> None:
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
 
 
 class _Line:
-    """The queues and threads of one run."""
+    """The queues and records of one run; the last stage's queue leads back to the first."""
 
     def __init__(self, stages: Sequence[Work], items: Sequence[Any], frames: int, depth: int) -> None:
         self.stages, self.frames = stages, frames
-        self.free: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for item in items:
-            self.free.put(item)
-        self.between: list[queue.Queue[Any]] = [queue.Queue(depth) for _ in stages[1:]]
+        self.queues = [_Queue(float("inf"), items), *(_Queue(depth) for _ in stages[1:])]
         shape = (len(stages), frames)
         self.start, self.end, self.busy = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        self.most = [0] * len(self.between)
         self.errors: list[BaseException] = []
 
     def run(self, k: int, core: int | None) -> None:
+        """Be stage k until all frames are through, or until a stage failed."""
+        source, target = self.queues[k], self.queues[(k + 1) % len(self.queues)]
         try:
             with pinned(core):
                 for frame in range(self.frames):
-                    item = self.free.get() if k == 0 else self.between[k - 1].get()
-                    if item is _STOP:
-                        break
+                    item = source.get()
+                    if item is _CLOSED:
+                        return
                     before = time.thread_time()
                     self.start[k, frame] = time.perf_counter()
                     item = self.stages[k](item, frame)
                     self.end[k, frame] = time.perf_counter()
                     self.busy[k, frame] = time.thread_time() - before
-                    self._hand_on(k, item)
+                    target.put(item)
         except BaseException as error:
             self.errors.append(error)
-            self.free.put(_STOP)
-            for waiting in self.between[k:]:
-                self._stop(waiting)
-            for waiting in self.between[:k]:
-                self._drain(waiting)
-
-    def _hand_on(self, k: int, item: Any) -> None:
-        if k == len(self.stages) - 1:
-            self.free.put(item)
-        else:
-            self.between[k].put(item)
-            self.most[k] = max(self.most[k], self.between[k].qsize())
-
-    def _stop(self, waiting: queue.Queue[Any]) -> None:
-        self._drain(waiting)
-        waiting.put(_STOP)
-
-    def _drain(self, waiting: queue.Queue[Any]) -> None:
-        while True:
-            try:
-                waiting.get_nowait()
-            except queue.Empty:
-                return
+            for queue in self.queues:
+                queue.close()
 
 
 def flow(
@@ -148,4 +168,4 @@ def flow(
         thread.join()
     if line.errors:
         raise line.errors[0]
-    return Flow(line.start, line.end, line.busy, tuple(line.most))
+    return Flow(line.start, line.end, line.busy, tuple(queue.most for queue in line.queues[1:]))

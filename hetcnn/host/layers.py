@@ -22,6 +22,9 @@ __all__ = ["Kernels", "Line", "example_inputs", "kernels_of", "lines", "measure"
 
 FloatArray = NDArray[np.float64]
 
+LEAST = 1e-7
+"""Seconds that any kernel takes at least: less than that is the clock's own noise."""
+
 
 @dataclass(frozen=True)
 class Kernels:
@@ -47,10 +50,8 @@ class Kernels:
 
     def lines(self) -> list[tuple[int, ...]]:
         """The kernels of each fused layer together: a change of layout belongs to the layer that wants it."""
-        found: dict[tuple[str, ...], list[int]] = {}
-        for i, layers in enumerate(self.layers):
-            found.setdefault(layers, []).append(i)
-        return [tuple(rows) for rows in found.values()]
+        numbered = itertools.groupby(range(len(self)), key=lambda i: self.layers[i])
+        return [tuple(rows) for _, rows in numbered]
 
 
 def example_inputs(network: Network, seed: int = 0) -> dict[str, NDArray[Any]]:
@@ -97,7 +98,14 @@ def measure(
     _fill(program, example_inputs(engine.network))
     sample = repeat(lambda: _round(program, clock), seconds=seconds, enough=enough)
     median, spread = sample.median, sample.spread
-    return replace(known, time=median[:-1], spread=spread[:-1], total=float(median[-1]), rounds=sample.rounds)
+    times = np.maximum(median[:-1] - _tick(clock), LEAST)
+    return replace(known, time=times, spread=spread[:-1], total=float(median[-1]), rounds=sample.rounds)
+
+
+def _tick(clock: Callable[[], float]) -> float:
+    """What reading the clock adds to the time of each kernel."""
+    readings = [clock() for _ in range(400)]
+    return float(np.median(np.diff(readings)))
 
 
 def _fill(program: Program, inputs: dict[str, NDArray[Any]]) -> None:
@@ -127,7 +135,8 @@ def _round(program: Program, clock: Callable[[], float]) -> list[float]:
 class Line:
     """A layer with what was fused into it and its changes of layout: kernels, kind and GEMM dimensions, and its time.
 
-    `kind` is "conv", "dw" or "fc" with N, K, M (of all groups together), or "" for a layer without MACs.
+    `kind` is "conv", "dw" or "fc" with N, K, M (of all groups together), operations and compulsory bytes, or "" for a
+    layer without MACs.
     """
 
     layer: str
@@ -138,6 +147,7 @@ class Line:
     M: int
     time: float
     ops: int = 0
+    bytes: int = 0
 
 
 def lines(kernels: Kernels, network: Network) -> list[Line]:
@@ -152,5 +162,5 @@ def lines(kernels: Kernels, network: Network) -> list[Line]:
         else:
             shape = major.gemm
             size = shape.N, shape.K, shape.M * shape.groups
-            found.append(Line(major.name, rows, major.kind, *size, time_, major.ops))
+            found.append(Line(major.name, rows, major.kind, *size, time_, major.ops, major.bytes))
     return found

@@ -7,8 +7,9 @@ own, and nothing is copied between stages. Stages of other engines pass on tenso
 from __future__ import annotations
 
 import itertools
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from hetcnn.errors import HetcnnError, unknown
 from hetcnn.host import runtime
 from hetcnn.host.cut import part
-from hetcnn.host.flow import Flow, flow
+from hetcnn.host.flow import Flow, Work, flow
 from hetcnn.host.layers import example_inputs, positions
 from hetcnn.host.machine import describe
 from hetcnn.kernels import blas
@@ -27,7 +28,7 @@ from hetcnn.kernels.engine import Engine
 from hetcnn.kernels.plan import Program
 from hetcnn.network import Network
 
-__all__ = ["ENGINES", "Stage", "run_pipeline", "run_replicas", "run_threads", "stages_of"]
+__all__ = ["ENGINES", "Pipeline", "Replicas", "Stage", "run_pipeline", "run_threads", "stages_of"]
 
 ENGINES = ("numpy", "onnxruntime")
 
@@ -65,6 +66,34 @@ def stages_of(
     return [Stage(a, b, kind, pin) for (a, b), kind, pin in zip(itertools.pairwise(edges), kinds, pins, strict=True)]
 
 
+class Pipeline:
+    """A network in stages, ready to run; see `run_pipeline`."""
+
+    def __init__(self, network: Network | Engine, stages: Sequence[Stage], *, depth: int = 1, seed: int = 0) -> None:
+        net = network.network if isinstance(network, Engine) else network
+        _check(net, stages)
+        inputs = example_inputs(net, seed)
+        in_flight = len(stages) + depth * (len(stages) - 1)
+        self.depth, self.cores = depth, [stage.core for stage in stages]
+        self.works: list[Work]
+        self.items: list[Any]
+        if all(stage.engine == "numpy" for stage in stages):
+            engine = network if isinstance(network, Engine) else Engine(net)
+            self.items = list(engine.copies(in_flight))
+            spans = _spans(self.items[0], net, stages)
+            self.works = [partial(_replay, span, inputs if k == 0 else None) for k, span in enumerate(spans)]
+        else:
+            self.items = [None] * in_flight
+            self.works = [_step(net, stage, k == 0, inputs) for k, stage in enumerate(stages)]
+        with blas.one_thread():
+            flow(self.works, self.items, 3 + len(stages), depth=depth, cores=self.cores)  # warms up
+
+    def run(self, frames: int = 40) -> Flow:
+        """Send frames through and return what happened."""
+        with blas.one_thread():
+            return flow(self.works, self.items, frames, depth=self.depth, cores=self.cores)
+
+
 def run_pipeline(
     network: Network | Engine, stages: Sequence[Stage], frames: int = 40, *, depth: int = 1, seed: int = 0
 ) -> Flow:
@@ -74,24 +103,7 @@ def run_pipeline(
     two stages. A layer that the engine fused with an earlier one runs with that one. Raises HetcnnError for stages
     that leave layers out, and for an engine that is not installed.
     """
-    engine = network if isinstance(network, Engine) else None
-    net = network.network if isinstance(network, Engine) else network
-    _check(net, stages)
-    inputs = example_inputs(net, seed)
-    cores = [stage.core for stage in stages]
-    in_flight = len(stages) + depth * (len(stages) - 1)
-    if all(stage.engine == "numpy" for stage in stages):
-        engine = engine or Engine(net)
-        programs = engine.copies(in_flight)
-        spans = _spans(programs[0], net, stages)
-        works: list[Any] = [partial(_replay, spans[k], inputs if k == 0 else None) for k in range(len(stages))]
-        items: list[Any] = programs
-    else:
-        works = [_step(net, stage, k == 0, inputs) for k, stage in enumerate(stages)]
-        items = [None] * in_flight
-    with blas.one_thread():
-        flow(works, items, 3 + len(stages), depth=depth, cores=cores)  # warms up
-        return flow(works, items, frames, depth=depth, cores=cores)
+    return Pipeline(network, stages, depth=depth, seed=seed).run(frames)
 
 
 def _check(network: Network, stages: Sequence[Stage]) -> None:
@@ -125,12 +137,12 @@ def _replay(span: slice, inputs: dict[str, NDArray[Any]] | None, program: Progra
     return program
 
 
-def _step(network: Network, stage: Stage, first: bool, inputs: dict[str, NDArray[Any]]) -> Callable[[Any, int], Any]:
+def _step(network: Network, stage: Stage, first: bool, inputs: dict[str, NDArray[Any]]) -> Work:
     """A stage on tensors: those that it reads are taken from what came in, those still needed are handed on."""
     own = part(network, stage.first, stage.end)
     run = Engine(own).run if stage.engine == "numpy" else runtime.Session(own).run
     wanted = [t.name for t in own.inputs]
-    later = {t.name for layer in network.layers[stage.end :] for t in layer.data}
+    later = {t.name for layer in network.layers[stage.end :] for t in layer.data} | {t.name for t in network.outputs}
 
     def work(item: Any, _frame: int) -> Any:
         tensors = dict(inputs) if first else item
@@ -151,26 +163,27 @@ def run_threads(engine: Engine, frames: int = 40) -> FloatArray:
     return np.array(times[3:])
 
 
-def run_replicas(engine: Engine, frames: int = 40, *, cores: Sequence[int] = ()) -> float:
-    """Return frames/s of one whole network per core, each with frames of its own: no stages, no queues."""
-    import threading
+class Replicas:
+    """One whole network per core, each with frames of its own: no stages, no queues."""
 
-    pins = list(cores) or list(describe().cores)
-    inputs = example_inputs(engine.network)
-    programs = engine.copies(len(pins))
-    whole = slice(None)
-    found: list[Flow] = []
-    barrier = threading.Barrier(len(pins))
+    def __init__(self, engine: Engine, cores: Sequence[int] = ()) -> None:
+        self.cores = list(cores) or list(describe().cores)
+        self.programs = engine.copies(len(self.cores))
+        self.work = partial(_replay, slice(None), example_inputs(engine.network))
 
-    def one(program: Program, core: int) -> None:
-        _replay(whole, inputs, program, 0)
-        barrier.wait()
-        found.append(flow([partial(_replay, whole, inputs)], [program], frames, cores=[core]))
+    def run(self, frames: int = 40) -> float:
+        """Return frames/s of all together."""
+        found: list[Flow] = []
+        barrier = threading.Barrier(len(self.cores))
 
-    with blas.one_thread():
-        threads = [threading.Thread(target=one, args=pair) for pair in zip(programs, pins, strict=True)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    return sum(f.throughput for f in found)
+        def one(program: Program, core: int) -> None:
+            barrier.wait()
+            found.append(flow([self.work], [program], frames, cores=[core]))
+
+        with blas.one_thread():
+            threads = [threading.Thread(target=one, args=pair) for pair in zip(self.programs, self.cores, strict=True)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        return sum(1 / float(np.median(f.intervals)) for f in found)

@@ -19,12 +19,9 @@ from hetcnn import fit, gemm
 from hetcnn.errors import HetcnnError
 from hetcnn.host.layers import Kernels, Line
 
-__all__ = ["CLOCK", "PaperModel", "TapeModel", "family", "fit_paper", "fit_tape"]
+__all__ = ["PaperModel", "TapeModel", "family", "fit_paper", "fit_tape"]
 
 FloatArray = NDArray[np.float64]
-
-CLOCK = 0.45e-6
-"""Seconds that reading the clock around a kernel adds to its time."""
 
 STRENGTH = 3.0
 """Weight of the common prices in an algorithm's own: as many kernels in which a term has its usual share."""
@@ -70,7 +67,7 @@ def fit_tape(measured: Sequence[Kernels]) -> TapeModel:
     if not measured:
         raise HetcnnError("0 networks to learn from; give at least one with measured times")
     work = np.concatenate([k.work for k in measured])
-    times = np.maximum(np.concatenate([k.time for k in measured]) - CLOCK, 1e-7)
+    times = np.maximum(np.concatenate([k.time for k in measured]), 1e-7)
     families = np.array([family(a) for k in measured for a in k.algorithms])
     common = fit.nonnegative_towards(work, times)
     usual = np.sqrt(np.mean((work / times[:, None]) ** 2, axis=0))

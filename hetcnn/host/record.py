@@ -25,7 +25,7 @@ __all__ = ["Record", "Run", "load", "recorded", "save"]
 
 @dataclass(frozen=True)
 class Run:
-    """A design as it ran: frames/s, its relative spread over `rounds`, and the processor time of its slowest stage.
+    """A design as it ran: frames/s, its relative spread, how many runs nobody disturbed, the slowest stage's own time.
 
     `design` is "split" (the NumPy engine in stages), "threads" (whole, layers divided), "replicas" (whole, one per
     core), "single" (whole, one thread) or "mixed" (stages on several kinds of engine); `cuts` are indices of layers.
@@ -63,7 +63,7 @@ def recorded() -> Record:
     return load(data.path("papers", "host", "recorded"))
 
 
-_HEAD = ("network", "layer", "kind", "N", "K", "M", "ops", "position", "algorithm", "time", "spread")
+_HEAD = ("network", "layer", "kind", "N", "K", "M", "ops", "bytes", "position", "algorithm", "time", "spread")
 
 
 def save(record: Record, folder: Path) -> None:
@@ -87,7 +87,7 @@ def save(record: Record, folder: Path) -> None:
 def _kernel_rows(kernels: Kernels, lines: Iterable[Line]) -> Iterable[list[object]]:
     for line in lines:
         for i in line.kernels:
-            head = [kernels.network, line.layer, line.kind, line.N, line.K, line.M, line.ops]
+            head = [kernels.network, line.layer, line.kind, line.N, line.K, line.M, line.ops, line.bytes]
             measured = [kernels.positions[i], kernels.algorithms[i], _n(kernels.time[i]), _n(kernels.spread[i])]
             yield [*head, *measured, *(_n(amount) if amount else "" for amount in kernels.work[i])]
 
@@ -157,5 +157,7 @@ def _kernels(path: Path, totals: Mapping[str, tuple[float, int]], lines: dict[st
             own = list(places)
             row = rows[own[0]]
             size = int(row["N"]), int(row["K"]), int(row["M"])
-            lines[network].append(Line(layer, tuple(own), row["kind"], *size, float(time[own].sum()), int(row["ops"])))
+            lines[network].append(
+                Line(layer, tuple(own), row["kind"], *size, float(time[own].sum()), int(row["ops"]), int(row["bytes"]))
+            )
     return found

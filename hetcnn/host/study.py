@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from hetcnn import zoo
-from hetcnn.host import designs, layers, pipelines, predict, runtime, training
+from hetcnn.host import designs, layers, pipelines, predict, quiet, runtime, training
 from hetcnn.host.cut import layer_cuts
 from hetcnn.host.layers import Kernels, Line
 from hetcnn.host.machine import Machine, describe
@@ -59,6 +59,7 @@ def study(
     rounds: int = 3,
     neighbours: int = 2,
     seconds: float = 0.3,
+    patience: float = 0.0,
     say: Say = lambda _: None,
 ) -> Record:
     """Measure layers of `made_up` networks and of `networks`, and pipelines of both; returns the record.
@@ -87,7 +88,7 @@ def study(
     found: list[Run] = []
     for name in (*chosen, *known):
         tried = _designs(engines[name].network, record, model, name in known, len(machine.cores), neighbours)
-        found += _run_all(engines[name], tried, rounds, seconds, kernels[name].total)
+        found += _run_all(engines[name], tried, rounds, seconds, patience, kernels[name].total)
         say(f"{name}: {len(tried)} designs ran")
     about = _about(machine, time.perf_counter() - start)
     return replace(record, runs=tuple(found), about=about)
@@ -179,40 +180,62 @@ def _mixed(kinds: tuple[str, ...], chosen: tuple[int, ...], cuts: Sequence[int])
     return [*alone, *(("mixed", (cut,), kinds) for cut in cuts[max(0, at - 1) : at + 2])]
 
 
-def _run_all(engine: Engine, tried: Sequence[Design], rounds: int, seconds: float, total: float) -> list[Run]:
-    """Run every design once per round, in turn."""
-    frames = int(np.clip(seconds / max(total, 1e-6), 8, 2000))
-    whole = Engine(engine.network, threads=len(describe().cores))
-    rates: list[list[float]] = [[] for _ in tried]
-    busy: list[list[float]] = [[] for _ in tried]
-    for _ in range(rounds):
-        for i, design in enumerate(tried):
-            rate, slowest = _run_one(engine, whole, design, frames)
-            rates[i].append(rate)
-            busy[i].append(slowest)
-    return [
-        Run(engine.network.name, *design, float(np.median(r)), float(spread(r)), rounds, float(np.median(b)))
-        for design, r, b in zip(tried, rates, busy, strict=True)
-    ]
+def _run_all(
+    engine: Engine, tried: Sequence[Design], rounds: int, seconds: float, patience: float, total: float
+) -> list[Run]:
+    """Run every design in turn, until each has `rounds` undisturbed runs or its `patience` (s) is at an end."""
+    frames = int(np.clip(seconds / max(total, 1e-6), 10, 2000))
+    ready = [_ready(engine, design) for design in tried]
+    seen: list[list[tuple[float, float, float]]] = [[] for _ in tried]
+    waited = 0.0
+    for number in range(4 * rounds):
+        short = [k for k, runs in enumerate(seen) if sum(r[0] <= quiet.QUIET for r in runs) < rounds]
+        if not short or (number >= rounds and waited > patience * len(tried)):
+            break
+        for k in short:
+            start = time.perf_counter()
+            quiet.wait(patience)
+            waited += time.perf_counter() - start
+            (rate, slowest), others = quiet.others_of(lambda k=k: ready[k](frames))  # type: ignore[misc]
+            seen[k].append((others, rate, slowest))
+    return [_settled(engine.network.name, design, runs, rounds) for design, runs in zip(tried, seen, strict=True)]
 
 
-def _run_one(engine: Engine, whole: Engine, design: Design, frames: int) -> tuple[float, float]:
+def _settled(network: str, design: Design, seen: Sequence[tuple[float, float, float]], rounds: int) -> Run:
+    """The median of the undisturbed runs; of too few such, of the `rounds` that were least disturbed."""
+    calm = [run for run in seen if run[0] <= quiet.QUIET]
+    chosen = calm if len(calm) >= rounds else sorted(seen)[:rounds]
+    _, rates, busy = np.array(chosen).T
+    return Run(network, *design, float(np.median(rates)), float(spread(rates)), len(calm), float(np.median(busy)))
+
+
+def _ready(engine: Engine, design: Design) -> Callable[[int], tuple[float, float]]:
+    """A function that runs a design for some frames: frames/s, and the processor time of its slowest stage."""
     kind, cuts, engines = design
     if kind == "threads":
-        return 1 / float(np.median(pipelines.run_threads(whole, frames))), float("nan")
+        whole = Engine(engine.network, threads=len(describe().cores))
+        return lambda frames: (1 / float(np.median(pipelines.run_threads(whole, frames))), float("nan"))
     if kind == "replicas":
-        return pipelines.run_replicas(engine, frames), float("nan")
+        copies = pipelines.Replicas(engine)
+        return lambda frames: (copies.run(frames), float("nan"))
     stages = pipelines.stages_of(engine.network, cuts, engines)
-    found = pipelines.run_pipeline(engine if kind != "mixed" else engine.network, stages, frames)
-    return 1 / float(np.median(found.intervals)), float(found.stage_times.max())
+    line = pipelines.Pipeline(engine if kind != "mixed" else engine.network, stages)
+
+    def run(frames: int) -> tuple[float, float]:
+        found = line.run(frames)
+        return found.throughput, float(found.stage_times.max())
+
+    return run
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make a whole record in a folder."""
-    (folder,) = arguments
-    record = study(NETWORKS, made_up=64, passes=5, runs=16, rounds=5, neighbours=3, seconds=0.4, say=print)
+    """Make a whole record in a folder; `--short` takes a third of the time."""
+    folder, *options = arguments
+    sizes = (48, 3, 8, 3, 2, 0.15, 1.0) if "--short" in options else (64, 5, 16, 5, 3, 0.25, 4.0)
+    names = ("made_up", "passes", "runs", "rounds", "neighbours", "seconds", "patience")
+    record = study(NETWORKS, say=print, **dict(zip(names, sizes, strict=True)))  # type: ignore[arg-type]
     save(record, Path(folder))
-    print(record.about)
+    print(dict(record.about))
     return 0
 
 

@@ -193,8 +193,8 @@ def program_work(
     """Return the work of each kernel (kernels, parts, terms).
 
     Activations count by the traffic since they were written: up to `near` bytes (the second-level cache), up to
-    `cache` (the last level), or more. Weights count as cold as far as all memory that a run touches exceeds `cache`
-    bytes (the last level).
+    `cache` (the last level), or more. Weights count as cold when all memory that a run touches exceeds `cache` bytes,
+    as warm up to half of that, and in between in proportion; in a network that fits `near` they count as nothing.
     """
     marks = [touched(call for part in kernel.parts for call in part) for kernel in kernels]
     written = _joined(r for mark in marks for r in mark.writes)
@@ -203,7 +203,8 @@ def program_work(
     weights = np.array([_length(r) for r in constants])
     traffic = weights + [_length(r) for r in inputs] + [sum(b - a for a, b in mark.writes) for mark in marks]
     held = float(weights.sum()) + sum(high - low for low, high in written)
-    away, cold = (max(0.0, 1 - size / max(held, 1.0)) for size in (near, cache))
+    away = max(0.0, 1 - near / max(held, 1.0))
+    cold = min(max(0.0, 2 * held / cache - 1), away)
     near_bytes, far_bytes, cold_bytes = np.array(list(_levels(inputs, marks, traffic, (near, cache)))).T
     work = np.array([[kernel_work(kernel, part) for part in parts] for kernel in kernels])
     share = 1 / np.maximum(1, (work.sum(axis=2) > 0).sum(axis=1))
@@ -236,8 +237,9 @@ def _levels(
         found: list[list[tuple[int, int, int]]] = [[] for _ in (*levels, None)]
         for read in reads:
             since = 0.0
+            middle = (read[0] + read[1]) // 2  # the ends may be padding, which another kernel wrote
             for j in range(k - 1, -1, -1):
-                wrote = next((high - low for low, high in marks[j].writes if low <= read[0] and read[1] <= high), None)
+                wrote = next((high - low for low, high in marks[j].writes if low <= middle < high), None)
                 if wrote is not None:
                     since += wrote
                     break

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hetcnn.plots.compare import bars, parity
     from hetcnn.plots.curves import lines, surface
+    from hetcnn.plots.measured import designs, layer_roofline, predicted_layers
     from hetcnn.plots.rooflines import roofline, roofline_plot
     from hetcnn.plots.schedule import gantt
     from hetcnn.plots.shares import errors, stacked
@@ -22,10 +23,13 @@ _HOME = {
     "COLOUR": "style",
     "bars": "compare",
     "context": "style",
+    "designs": "measured",
     "errors": "shares",
     "gantt": "schedule",
+    "layer_roofline": "measured",
     "lines": "curves",
     "parity": "compare",
+    "predicted_layers": "measured",
     "roofline": "rooflines",
     "roofline_plot": "rooflines",
     "save": "style",
@@ -39,10 +43,13 @@ __all__ = [
     "COLOUR",
     "bars",
     "context",
+    "designs",
     "errors",
     "gantt",
+    "layer_roofline",
     "lines",
     "parity",
+    "predicted_layers",
     "roofline",
     "roofline_plot",
     "save",

@@ -20,7 +20,7 @@ _HOME = {
     "Whole": "controls",
     "explorer": "machine",
 }
-_SUBMODULES = frozenset({*_HOME.values(), "pipeit"})
+_SUBMODULES = frozenset({*_HOME.values(), "pipeit", "your_machine"})
 
 __all__ = ["Choice", "Explorer", "Flag", "Real", "Whole", "explorer"]
 
