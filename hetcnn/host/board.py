@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from hetcnn import platform
@@ -20,7 +20,7 @@ MOST_CORES = 4
 
 
 def to_toml(measured: Measured) -> str:
-    """Return the board file: one device per core, and where it was measured ONNX Runtime on the first core."""
+    """Return the board file: one device per core, and where it is installed ONNX Runtime on the same cores."""
     return "\n".join(_lines(measured)) + "\n"
 
 
@@ -70,48 +70,56 @@ def _lines(measured: Measured) -> Iterator[str]:
     yield _quantity("bandwidth", measured.bandwidth(max(measured.threads)), "B/s")
     if machine.memory:
         yield f'capacity = {{ value = "{machine.memory} B", source = "reported by the system" }}'
-    for number in range(1, min(cores, MOST_CORES) + 1):
-        yield from _core(measured, number)
-    yield from _rails(min(cores, MOST_CORES))
+    names = [f"{prefix}-{n}" for prefix in _engines(measured) for n in range(1, min(cores, MOST_CORES) + 1)]
+    for name in names:
+        yield from _core(measured, name)
+    yield from _rails(names)
 
 
-def _core(measured: Measured, number: int) -> Iterator[str]:
-    peak, kinds = measured.peak(1), measured.kinds
+_ENGINES = {"core": "numpy", "ort": "onnxruntime"}
+_TITLES = {"core": "NumPy engine", "ort": "ONNX Runtime"}
+
+
+def _engines(measured: Measured) -> list[str]:
+    """The prefixes of devices: cores with the NumPy engine, and the same cores with ONNX Runtime where it is there."""
+    return ["core", *(["ort"] if measured.kinds.get("onnxruntime") else [])]
+
+
+def _core(measured: Measured, name: str) -> Iterator[str]:
+    prefix, number = name.split("-")
+    peak = measured.peak(1)
     yield ""
-    yield f"[devices.core-{number}]"
-    yield f'title = "Core {number}, NumPy engine, one thread"'
+    yield f"[devices.{name}]"
+    yield f'title = "Core {number}, {_TITLES[prefix]}, one thread"'
     yield 'kind = "cpu"'
     yield 'memories = ["dram"]'
+    if prefix != "core":
+        yield f'shares = "core-{number}"'
     yield 'cores = { value = 1, source = "one thread on one of the cores that the system reports" }'
     yield _quantity("peak", peak, "op/s")
     yield _quantity("launch", measured.call, "s")
-    caches = {f"l{c.level}": c.size for c in measured.machine.caches}
-    yield f"[devices.core-{number}.bandwidth]"
-    bandwidth = measured.bandwidth(1)
-    total = measured.bandwidth(max(measured.threads))
+    yield f"[devices.{name}.bandwidth]"
+    bandwidth, total = measured.bandwidth(1), measured.bandwidth(max(measured.threads))
     yield _quantity("dram", bandwidth if bandwidth.value <= total.value else total, "B/s")
-    if caches:
-        yield f"[devices.core-{number}.buffers]"
-        for name, size in caches.items():
-            yield f'{name} = {{ value = "{size // 1024} KiB", source = "reported by the system" }}'
-    yield from _efficiency(number, kinds, peak)
-
-
-def _efficiency(number: int, kinds: Mapping[str, Figure], peak: Figure) -> Iterator[str]:
+    if measured.machine.caches:
+        yield f"[devices.{name}.buffers]"
+        for cache in measured.machine.caches:
+            yield f'l{cache.level} = {{ value = "{cache.size // 1024} KiB", source = "reported by the system" }}'
+    kinds = measured.kinds.get(_ENGINES[prefix], {})
     if kinds:
-        yield f"[devices.core-{number}.efficiency]"
+        yield f"[devices.{name}.efficiency]"
     for kind, figure in kinds.items():
         share = min(figure.value / peak.value, 1.0)
         yield f"{kind} = {{ value = {share:.4g}, source = {_text(figure.source)} }}"
 
 
-def _rails(cores: int) -> Iterator[str]:
+def _rails(devices: list[str]) -> Iterator[str]:
     """The processor's package as a rail, where its energy counter can be read."""
     counter = next(iter(energy.counters()), None)
     if counter is None:
         return
     idle, busy = energy.idle_and_busy(counter)
-    feeds = ", ".join(f'"core-{number}"' for number in range(1, cores + 1))
+    feeds = ", ".join(f'"{name}"' for name in devices)
     yield ""
     yield "[rails.package]"
     yield f"title = {_text(counter.name)}"

@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from hetcnn.host import layers, training
+from hetcnn.host import layers, runtime, training
 from hetcnn.host.machine import Machine, describe
 from hetcnn.host.pinning import pinned
 from hetcnn.host.timing import SPREAD, Sample, repeat
 from hetcnn.kernels import blas
 from hetcnn.kernels.engine import Engine
+from hetcnn.network import Network
 
 __all__ = ["GEMMS", "Figure", "Measured", "call_cost", "gemm_rate", "kind_rates", "measure", "stream"]
 
@@ -49,14 +50,15 @@ class Figure:
 class Measured:
     """All that `measure` finds. gemm: (threads, N, K, M) -> ops/s; memory: (threads, "copy" or "triad") -> bytes/s.
 
-    call: seconds of a NumPy call on tiny arrays; kinds: "conv", "dw", "fc" -> ops/s of whole layers on one thread.
+    call: seconds of a NumPy call on tiny arrays; kinds: engine ("numpy", "onnxruntime") -> "conv",
+    "dw" or "fc" -> ops/s of whole layers on one thread.
     """
 
     machine: Machine
     gemm: Mapping[tuple[int, int, int, int], Figure]
     memory: Mapping[tuple[int, str], Figure]
     call: Figure
-    kinds: Mapping[str, Figure] = field(default_factory=dict)
+    kinds: Mapping[str, Mapping[str, Figure]] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -223,21 +225,41 @@ def call_cost(*, seconds: float = 0.5) -> Figure:
     return _figure(sample, "NumPy product of 4 x 4 matrices, one thread", rate=False)
 
 
-def kind_rates(machine: Machine, *, count: int) -> dict[str, Figure]:
-    """Return the rate in ops/s that convolutions, depthwise and fully connected layers reach on one thread.
+def kind_rates(machine: Machine, *, count: int) -> dict[str, dict[str, Figure]]:
+    """Return engine -> kind -> ops/s that convolutions, depthwise and fully connected layers reach on one thread.
 
-    The median over the layers of made-up networks (see `training`); the spread is that of the median over layers.
+    The median over the layers of made-up networks (see `training`), for NumPy and, where it is installed, ONNX Runtime;
+    the spread is that of the median over layers.
     """
-    rates: dict[str, list[float]] = {}
+    rates: dict[str, dict[str, list[float]]] = {}
     for network in training.networks(count):
-        engine = Engine(network)
-        found = layers.measure(engine, near=machine.near, cache=machine.last, seconds=0.1)
+        found = layers.measure(Engine(network), near=machine.near, cache=machine.last, seconds=0.1)
         for line in layers.lines(found, network):
             if line.kind:
-                rates.setdefault(line.kind, []).append(line.ops / line.time)
-    figures = {}
-    for kind, values in rates.items():
-        sample = Sample(np.array(values))
-        how = f"median over {len(values)} layers of {count} made-up networks, one thread"
-        figures[kind] = Figure(float(sample.median), float(sample.spread), 5, how)
-    return figures
+                rates.setdefault("numpy", {}).setdefault(line.kind, []).append(line.ops / line.time)
+        if runtime.available():
+            for kind, rate in _runtime_rates(network):
+                rates.setdefault("onnxruntime", {}).setdefault(kind, []).append(rate)
+    return {
+        engine: {kind: _middle(values, engine, count) for kind, values in kinds.items()}
+        for engine, kinds in rates.items()
+    }
+
+
+def _runtime_rates(network: Network) -> Iterator[tuple[str, float]]:
+    """The kind and rate of each layer in ONNX Runtime, with the layers that ride with it."""
+    times = runtime.layer_times(network, layers.example_inputs(network), rounds=8)
+    for segment in network.segments:
+        major = next(layer for layer in segment if layer.macs)
+        seconds = sum(times.get(layer.name, 0.0) for layer in segment)
+        if seconds > 0:
+            yield major.kind, major.ops / seconds
+
+
+def _middle(values: Sequence[float], engine: str, count: int) -> Figure:
+    sample = Sample(np.array(values))
+    how = f"median over {len(values)} layers of {count} made-up networks in {_NAMES[engine]}, one thread"
+    return Figure(float(sample.median), float(sample.spread), len(values), how)
+
+
+_NAMES = {"numpy": "hetcnn's NumPy engine", "onnxruntime": "ONNX Runtime"}

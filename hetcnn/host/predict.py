@@ -23,8 +23,11 @@ __all__ = ["PaperModel", "TapeModel", "family", "fit_paper", "fit_tape"]
 
 FloatArray = NDArray[np.float64]
 
-STRENGTH = 3.0
+STRENGTH = 1.0
 """Weight of the common prices in an algorithm's own: as many kernels in which a term has its usual share."""
+
+ROBUST = 0.05
+"""Relative error from which a kernel pulls no harder: a few are slow for reasons that no term knows."""
 
 LEAST = 8
 """Kernels from which an algorithm has prices of its own."""
@@ -69,7 +72,7 @@ def fit_tape(measured: Sequence[Kernels]) -> TapeModel:
     work = np.concatenate([k.work for k in measured])
     times = np.maximum(np.concatenate([k.time for k in measured]), 1e-7)
     families = np.array([family(a) for k in measured for a in k.algorithms])
-    common = fit.nonnegative_towards(work, times)
+    common = fit.nonnegative_towards(work, times, robust=ROBUST)
     usual = np.sqrt(np.mean((work / times[:, None]) ** 2, axis=0))
     own = {}
     for name in sorted(set(families)):
@@ -77,7 +80,7 @@ def fit_tape(measured: Sequence[Kernels]) -> TapeModel:
         if mine.sum() >= LEAST:
             there = np.sqrt(np.mean((work[mine] / times[mine, None]) ** 2, axis=0))
             weight = STRENGTH**0.5 * np.maximum(usual, there)
-            own[name] = fit.nonnegative_towards(work[mine], times[mine], common, weight)
+            own[name] = fit.nonnegative_towards(work[mine], times[mine], common, weight, robust=ROBUST)
     return TapeModel(common, own, len(times))
 
 

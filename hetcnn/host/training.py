@@ -25,7 +25,9 @@ GRID_FILTERS = (1, 3, 5, 7, 11)
 GRID_MAPS = (32, 64, 92, 128, 192, 256)
 """Pipe-it's micro-benchmarks (Sec. V): input sizes I, filters F, input and output maps."""
 
-MOST_MACS = 2.5e8
+MOST_MACS = 1.2e8
+MOST_FLOATS = 1.2e6
+"""Multiply-accumulates of a layer, and floats of its output: what layers of image networks rarely exceed."""
 Shape = tuple[object, ...]
 
 
@@ -98,7 +100,11 @@ class _Maker:
         """A convolution that is not in the zoo and not too large: fewer maps until it is."""
         c, side = x.shape[1], -(-x.shape[2] // stride)
         depth = kernel * kernel * c // group
-        while maps > 8 and (depth * maps * side * side > MOST_MACS or depth * maps > self.most_weights):
+        while maps > 8 and (
+            depth * maps * side * side > MOST_MACS
+            or depth * maps > self.most_weights
+            or maps * side * side > MOST_FLOATS
+        ):
             maps = maps // 2 // 8 * 8 or 8
         if group == c:
             maps = c

@@ -11,7 +11,7 @@ from hetcnn.plots.labels import legend
 from hetcnn.plots.published import filled_key, hollow, hollow_key, set_title, text_labels, variable
 from hetcnn.plots.rooflines import roofline_plot
 from hetcnn.plots.style import new_axes, styled
-from hetcnn.plots.ticks import linear_axis, log_log, name_and_unit, named_axis
+from hetcnn.plots.ticks import linear_axis, log_axis, log_log, name_and_unit, named_axis
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from hetcnn.platform import Platform
 
 __all__ = ["designs", "layer_roofline", "predicted_layers"]
+
+WIDE = 30
+"""From this ratio of the greatest to the least value on, the axis is logarithmic."""
 
 
 @styled
@@ -51,7 +54,12 @@ def designs(data: xr.Dataset, *, x: str | None = None, ax: Axes | None = None) -
     named_axis(ax.xaxis, names)
     ax.grid(visible=False, axis="x")
     top = [float(data[name].max()) for name in ("predicted", "measured")]
-    linear_axis(ax.yaxis, top, label.replace("predicted ", ""), unit)
+    lows = [float(data[name].min()) for name in ("predicted", "measured")]
+    if max(top) > WIDE * min(lows) > 0:
+        ax.set_yscale("log")
+        log_axis(ax.yaxis, label.replace("predicted ", ""), unit)
+    else:
+        linear_axis(ax.yaxis, top, label.replace("predicted ", ""), unit)
     keys = [filled_key(name or "predicted", colour) for name, colour in zip(series, colours, strict=True)]
     legend(ax, [*keys, hollow_key("measured")])
     set_title(ax, data)

@@ -38,7 +38,7 @@ def explore(network: str | None = None, comparison: Comparison | None = None) ->
 
     def cut(values: Mapping[str, Value]) -> Whole:
         count = len(found.cuts(str(values["network"])))
-        return Whole(1, count, min(start, count), label="cut before layer with MACs no.")
+        return Whole(1, count, min(start, count), label="layers with MACs in stage 1")
 
     def engines(values: Mapping[str, Value]) -> Choice:
         both = str(values["network"]) in found.record.runtime
@@ -93,6 +93,6 @@ def _curve(
     runs = [r for r in found.record.runs_of(network, design) if r.engines == kinds and r.cuts]
     measured = [r.rate for r in runs]
     hollow(ax, [place[r.cuts[0]] for r in runs], measured, yerr=[r.spread * r.rate for r in runs], colour=INK)
-    linear_axis(ax.xaxis, [1.0], "cut before layer with MACs no.", "")
+    linear_axis(ax.xaxis, [1.0], "layers with MACs in the first stage", "")
     linear_axis(ax.yaxis, [*rates, *measured], "throughput", "frames/s")
     ax.legend(handles=[filled_key("predicted", PALETTE[0]), hollow_key("measured")], fontsize=8)
