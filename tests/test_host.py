@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from hetcnn import data, platform, zoo
+from hetcnn import cli, data, platform, zoo
 from hetcnn.analysis import analyse
 from hetcnn.errors import HetcnnError
 from hetcnn.host import board, designs, energy, measure, pipelines, predict, runtime, timing, training, work
@@ -539,3 +539,38 @@ def test_energy_of_a_task_is_counted_per_call(tmp_path):
     found = energy.energy_of(task, seconds=0.02, counter=counter)
     assert found is not None
     assert found.value == pytest.approx(0.003)
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_a_board_and_shows_it(tmp_path, capsys, monkeypatch):
+    told = []
+    monkeypatch.setattr(measure, "measure", lambda *, quick, say: (told.append(quick), say("a step"), _measured())[-1])
+    path = tmp_path / "new" / "mine.toml"
+    assert cli.main(["measure", "--quick", "--out", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert told == [True]
+    assert "a step" in err
+    assert str(path) in err
+    assert "devices.core-1.peak" in out
+    assert platform.load(path).key == "mine"
+    assert cli.main(["analyse", "lenet-5", "--platform", str(path), "--devices", "core-1"]) == 0
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "."])
+def test_the_command_refuses_other_files_before_it_measures(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(measure, "measure", lambda **_: pytest.fail("measured"))
+    assert cli.main(["measure", "--out", str(tmp_path / name)]) == 2
+    assert "expected a file that ends in .toml" in capsys.readouterr().err
+
+
+def test_a_quick_measurement_has_everything():
+    """The real thing, once; what it costs is not judged here."""
+    found = measure.measure(quick=True)
+    assert {key[0] for key in found.gemm} == set(found.threads)
+    assert {key[1] for key in found.memory} == {"copy", "triad"}
+    assert {"conv", "dw", "fc"} <= set(found.kinds["numpy"])
+    assert found.peak().value >= max(f.value for f in found.kinds["numpy"].values()) / 4  # Winograd may pass the peak
+    analysis = analyse(zoo.load("lenet-5"), board.to_platform(found))
+    assert np.isfinite(analysis.time).all()

@@ -31,7 +31,7 @@ Task = Callable[[], object]
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number in SI units: its relative spread, rounds, how it was measured, whether it settled."""
+    """One measured number in SI units: its relative spread, samples, how it was measured, whether it settled."""
 
     value: float
     spread: float
@@ -43,7 +43,7 @@ class Figure:
     def source(self) -> str:
         """How and how well it was measured, in one line."""
         unsettled = "" if self.settled else ", not settled"
-        return f"measured: {self.how}; {self.rounds} rounds, spread {100 * self.spread:.1f} %{unsettled}"
+        return f"measured: {self.how}; {self.rounds} samples, spread {100 * self.spread:.1f} %{unsettled}"
 
 
 @dataclass(frozen=True)
