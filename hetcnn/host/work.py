@@ -30,6 +30,8 @@ TERMS = (
     "calls",
     *(f"{regime} {term}" for regime in REGIMES for term in GEMM),
     *(f"{kind} {what}" for kind in PASSES for what in ("floats", "runs")),
+    "small narrow",
+    "large narrow",
     "einsum macs",
     "einsum runs",
     "operator bytes",
@@ -38,6 +40,7 @@ TERMS = (
     "cold bytes",
     "weight bytes",
     "cold weight bytes",
+    "streamed weight bytes",
     "far calls",
 )
 """The terms of `kernel_work`, in order."""
@@ -45,6 +48,10 @@ TERMS = (
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 _AT = {term: i for i, term in enumerate(TERMS)}
 _LANES, _ROWS = 16, 4
+NARROW = 64
+"""Columns under which a product keeps fewer vectors in flight."""
+STREAM = 2**20
+"""Bytes of a kernel's weights from which the rest arrives as fast as memory can stream."""
 
 
 def _pad(size: int, step: int) -> int:
@@ -97,7 +104,10 @@ def _product(a: Any, b: Any) -> dict[str, float]:
     # The kernels work on whole vectors of columns and on a few rows at a time.
     wide, high = (_pad(n, _LANES), _pad(m, _ROWS)) if regime != "vector" else (n, m)
     values = (1, m * k, k * n, m * n, high * k * wide)
-    return {f"{regime} {term}": float(count * value) for term, value in zip(GEMM, values, strict=True)}
+    found = {f"{regime} {term}": float(count * value) for term, value in zip(GEMM, values, strict=True)}
+    if regime != "vector" and n < NARROW:
+        found[f"{regime} narrow"] = found[f"{regime} m k n"]
+    return found
 
 
 def _pass(kind: str, target: Any, *others: Any) -> dict[str, float]:
@@ -213,7 +223,8 @@ def program_work(
         ("far bytes", far_bytes),
         ("cold bytes", cold_bytes),
         ("weight bytes", weights * (away - cold)),
-        ("cold weight bytes", weights * cold),
+        ("cold weight bytes", np.minimum(weights, STREAM) * cold),
+        ("streamed weight bytes", np.maximum(weights - STREAM, 0) * cold),
     ):
         work[:, :, _AT[name]] = (values * share)[:, None] * (work.sum(axis=2) > 0)
     for term in ("vector m k", "vector m k n"):
