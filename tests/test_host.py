@@ -13,7 +13,7 @@ import pytest
 from hetcnn import cli, data, platform, zoo
 from hetcnn.analysis import analyse
 from hetcnn.errors import HetcnnError
-from hetcnn.host import board, designs, energy, measure, pipelines, predict, runtime, timing, training, work
+from hetcnn.host import board, designs, energy, measure, pipelines, predict, quiet, runtime, timing, training, work
 from hetcnn.host.cut import layer_cuts, part
 from hetcnn.host.flow import flow
 from hetcnn.host.layers import Kernels, Line, example_inputs, kernels_of, lines
@@ -162,7 +162,7 @@ def test_the_fit_finds_the_prices_that_made_the_times():
 
 def test_an_algorithm_with_little_data_keeps_the_common_prices():
     prices = np.full(len(work.TERMS), 1e-6)
-    many, few = _made(prices, 300, 1), _made(3 * prices, predict.LEAST - 1, 2, "rare")
+    many, few = _made(prices, 300, 1), _made(3 * prices, predict.Settings().least - 1, 2, "rare")
     model = predict.fit_tape([many, few])
     assert "rare" not in model.own
     enough = predict.fit_tape([many, _made(3 * prices, 200, 3, "rare")])
@@ -576,3 +576,20 @@ def test_a_quick_measurement_has_everything():
     assert found.peak().value >= max(f.value for f in found.kinds["numpy"].values()) / 4  # Winograd may pass the peak
     analysis = analyse(zoo.load("lenet-5"), board.to_platform(found))
     assert np.isfinite(analysis.time).all()
+
+
+def test_others_are_what_the_system_counts_beyond_this_process(monkeypatch):
+    busy = iter([100.0, 102.0])
+    monkeypatch.setattr(quiet, "_busy", lambda: next(busy))
+    ticks = iter([10.0, 10.5])
+    monkeypatch.setattr(quiet.time, "process_time", lambda: next(ticks))
+    wall = iter([0.0, 2.0])
+    monkeypatch.setattr(quiet.time, "perf_counter", lambda: next(wall))
+    # two seconds of all cores, half a second of it ours, in two seconds
+    assert quiet.others_of(lambda: "x") == ("x", pytest.approx((2.0 - 0.5 - quiet.TICK) / 2))
+
+
+def test_a_system_that_does_not_tell_counts_as_quiet(monkeypatch, tmp_path):
+    monkeypatch.setattr(quiet, "_STAT", tmp_path / "none")
+    assert quiet.others_of(lambda: 1) == (1, 0.0)
+    assert quiet.wait(0)

@@ -185,3 +185,20 @@ def test_losses_of_cores_together_are_within_their_bounds():
     for parameter, value in zip(fitted.parameters, fitted.values, strict=True):
         assert parameter.lower <= value <= parameter.upper
     assert all("training-" in name for name in fitted.fitted_on)
+
+
+def test_the_choices_of_the_fit_are_the_declared_ones():
+    import tomllib
+
+    from hetcnn import data
+    from hetcnn.host.predict import Settings
+
+    declared = tomllib.loads(data.path("papers", "host", "assumptions.toml").read_text())["assumption"]
+    for entry in declared:
+        assert entry["nominal"] == (1.0 if entry["name"] == "share" else getattr(Settings(), entry["name"]))
+        assert all(value != entry["nominal"] for value in entry["range"])
+        assert entry["why"]
+    errors = host.sensitivity()
+    nominal = errors["layers"].sel(assumption="nominal")
+    assert float(nominal) == pytest.approx(functions.layers_median(shipped))
+    assert sum(abs(float(e) - float(nominal)) > 1e-6 for e in errors["layers"]) >= len(declared)

@@ -19,18 +19,23 @@ from hetcnn import fit, gemm
 from hetcnn.errors import HetcnnError
 from hetcnn.host.layers import Kernels, Line
 
-__all__ = ["PaperModel", "TapeModel", "family", "fit_paper", "fit_tape"]
+__all__ = ["PaperModel", "Settings", "TapeModel", "family", "fit_paper", "fit_tape"]
 
 FloatArray = NDArray[np.float64]
 
-STRENGTH = 1.0
-"""Weight of the common prices in an algorithm's own: as many kernels in which a term has its usual share."""
 
-ROBUST = 0.05
-"""Relative error from which a kernel pulls no harder: a few are slow for reasons that no term knows."""
+@dataclass(frozen=True)
+class Settings:
+    """The three choices of the fit that nothing measured decides.
 
-LEAST = 8
-"""Kernels from which an algorithm has prices of its own."""
+    `strength`: weight of the common prices in an algorithm's own, as so many kernels in which a term has its usual
+    share. `robust`: relative error from which a kernel pulls no harder; a few are slow for reasons that no term knows.
+    `least`: kernels from which an algorithm has prices of its own.
+    """
+
+    strength: float = 1.0
+    robust: float = 0.05
+    least: int = 8
 
 
 def family(algorithm: str) -> str:
@@ -65,22 +70,23 @@ class TapeModel:
         return np.array([times[list(line.kernels)].sum() for line in lines])
 
 
-def fit_tape(measured: Sequence[Kernels]) -> TapeModel:
+def fit_tape(measured: Sequence[Kernels], settings: Settings | None = None) -> TapeModel:
     """Fit the prices to measured kernels; relative errors, large ones linearly (see `fit.nonnegative_towards`)."""
+    chosen = settings or Settings()
     if not measured:
         raise HetcnnError("0 networks to learn from; give at least one with measured times")
     work = np.concatenate([k.work for k in measured])
     times = np.maximum(np.concatenate([k.time for k in measured]), 1e-7)
     families = np.array([family(a) for k in measured for a in k.algorithms])
-    common = fit.nonnegative_towards(work, times, robust=ROBUST)
+    common = fit.nonnegative_towards(work, times, robust=chosen.robust)
     usual = np.sqrt(np.mean((work / times[:, None]) ** 2, axis=0))
     own = {}
     for name in sorted(set(families)):
         mine = families == name
-        if mine.sum() >= LEAST:
+        if mine.sum() >= chosen.least:
             there = np.sqrt(np.mean((work[mine] / times[mine, None]) ** 2, axis=0))
-            weight = STRENGTH**0.5 * np.maximum(usual, there)
-            own[name] = fit.nonnegative_towards(work[mine], times[mine], common, weight, robust=ROBUST)
+            weight = chosen.strength**0.5 * np.maximum(usual, there)
+            own[name] = fit.nonnegative_towards(work[mine], times[mine], common, weight, robust=chosen.robust)
     return TapeModel(common, own, len(times))
 
 

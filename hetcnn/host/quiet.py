@@ -13,6 +13,9 @@ __all__ = ["QUIET", "others_of", "wait"]
 QUIET = 0.06
 """Cores that others may use, on average, in a run that counts as undisturbed."""
 
+TICK = 0.015
+"""Seconds that the system's count of busy time may be off: it counts whole ticks of a hundredth."""
+
 _STAT = Path("/proc/stat")
 T = TypeVar("T")
 
@@ -38,7 +41,7 @@ def others_of(task: Callable[[], T]) -> tuple[T, float]:
     after, spent, passed = _busy(), time.process_time() - mine, time.perf_counter() - start
     if before is None or after is None or passed <= 0:
         return result, 0.0
-    return result, max(0.0, (after - before - spent) / passed)
+    return result, max(0.0, (after - before - spent - TICK) / passed)
 
 
 def wait(limit: float) -> bool:

@@ -82,7 +82,7 @@ def study(
     first = Record({}, {n: kernels[n] for n in made}, {n: kernels[n] for n in known}, _lines(kernels, engines))
     model = predict.fit_tape(list(first.training.values()))
     say("layer times fitted")
-    times = {name: _runtime(engines[name].network) for name in known} if runtime.available() else {}
+    times = {name: _runtime(engines[name].network, patience) for name in known} if runtime.available() else {}
     record = replace(first, runtime=times)
     chosen = [name for name, k in first.training.items() if k.total > 0.5e-3][:runs]
     found: list[Run] = []
@@ -159,7 +159,8 @@ def _lines(kernels: Mapping[str, Kernels], engines: Mapping[str, Engine]) -> dic
     return {name: layers.lines(k, engines[name].network) for name, k in kernels.items()}
 
 
-def _runtime(network: Network) -> dict[int, float]:
+def _runtime(network: Network, patience: float) -> dict[int, float]:
+    quiet.wait(patience)
     place = {layer.name: i for i, layer in enumerate(network.layers)}
     times = runtime.layer_times(network, layers.example_inputs(network))
     return {place[name]: seconds for name, seconds in times.items()}

@@ -11,6 +11,7 @@ from hetcnn.papers.host.claims import CLAIMS
 from hetcnn.papers.host.comparison import Comparison, shipped
 from hetcnn.papers.host.exercises import EXERCISES
 from hetcnn.papers.host.live import energy_per_frame, here, rates, run_best
+from hetcnn.papers.host.sensitivity import cross_validation, sensitivity
 from hetcnn.papers.host.tables import (
     best_splits,
     by_algorithm,
@@ -36,6 +37,8 @@ TABLES = {
     "Two kinds of engine": mixed,
     "Cores together": together,
     "Prices": prices,
+    "Cross-validation": cross_validation,
+    "Sensitivity": sensitivity,
 }
 
 __all__ = [
@@ -46,6 +49,7 @@ __all__ = [
     "Comparison",
     "best_splits",
     "by_algorithm",
+    "cross_validation",
     "designs",
     "energy_per_frame",
     "here",
@@ -55,6 +59,7 @@ __all__ = [
     "prices",
     "rates",
     "run_best",
+    "sensitivity",
     "shipped",
     "splits",
     "together",
