@@ -83,7 +83,7 @@ def predicted_layers(
         here = groups == name
         xerr = np.asarray(variable(data, "measured_error"), float)[here]
         ax.errorbar(measured[here], predicted[here], xerr=xerr, fmt="o", color=colour, markersize=4, elinewidth=0.8)
-    log_log(ax, ("measured time", "s"), ("predicted time", "s"))
+    log_log(ax, ("measured time", "s"), name_and_unit(variable(data, model)))
     ax.set_xlim(*ends)
     ax.set_ylim(*ends)
     legend(ax, [filled_key(name, colour) for name, colour in zip(names, colours, strict=True)])

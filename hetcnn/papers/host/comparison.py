@@ -86,6 +86,11 @@ class Comparison:
         """Where a network may be split: before each layer with MACs but the first."""
         return layer_cuts(_network(network))
 
+    @staticmethod
+    def layer(network: str, index: int) -> str:
+        """The name of a layer by its index."""
+        return _network(network).layers[index].name
+
     def chosen(self, network: str, design: str) -> Run | None:
         """The run of a design that the model predicts to be the fastest of those that were tried."""
         return max(self.record.runs_of(network, design), key=self.predicted, default=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -168,8 +168,8 @@ def splits(network: str, comparison: Comparison | None = None) -> xr.Dataset:
             "measured": variable("cut", rate, "frames/s", "measured throughput"),
             "measured_error": variable("cut", [r.spread * r.rate for r in runs], "frames/s", "uncertainty"),
         },
-        {"cut": [run.cuts[0] for run in runs]},
-        {"title": f"{network}: two stages, by the first layer of the second"},
+        {"cut": [found.layer(network, run.cuts[0]) for run in runs]},
+        {"title": f"{network} in two stages, by the layer that the second begins with"},
     )
 
 
@@ -179,21 +179,21 @@ def best_splits(comparison: Comparison | None = None) -> xr.Dataset:
     chosen = [found.chosen(n, "split") for n in found.networks]
     best = [max(found.record.runs_of(n, "split"), key=lambda r: r.rate, default=None) for n in found.networks]
     behind = [100 * found.behind(n, "split") for n in found.networks]
+
+    def cut(runs: Sequence[Run | None]) -> list[str]:
+        return ["" if run is None else found.layer(run.network, run.cuts[0]) for run in runs]
+
     gain = [_gain(found, n, run) for n, run in zip(found.networks, chosen, strict=True)]
     return xr.Dataset(
         {
             "behind": variable("network", behind, "%", "predicted best split behind the best measured one"),
-            "predicted_cut": variable("network", [_cut(r) for r in chosen], "layer", "predicted best cut"),
-            "measured_cut": variable("network", [_cut(r) for r in best], "layer", "best measured cut"),
+            "predicted_cut": variable("network", cut(chosen), "layer", "first layer of the second stage, predicted"),
+            "measured_cut": variable("network", cut(best), "layer", "first layer of the second stage, best measured"),
             "gain": variable("network", gain, "x", "the predicted best split over one thread, measured"),
         },
         {"network": list(found.networks)},
         {"title": "The predicted best split against all that were measured"},
     )
-
-
-def _cut(run: Run | None) -> int:
-    return -1 if run is None else run.cuts[0]
 
 
 def _gain(found: Comparison, network: str, run: Run | None) -> float:
