@@ -113,8 +113,10 @@ class _Maker:
         return self.b.conv(x, maps, kernel, stride=stride, pad=kernel // 2, group=group)
 
     def act(self, x: Tensor) -> Tensor:
-        """ReLU, ReLU6 or nothing."""
+        """ReLU, ReLU6 or nothing; now and then in a tiny network tanh, which has no kernel of its own."""
         kind = int(self.rng.integers(4))
+        if self.tiny and self.rng.random() < 0.15:
+            return self.b.tanh(x)
         return x if kind == 3 else self.b.relu6(x) if kind == 2 else self.b.relu(x)
 
     def blocks(self) -> list[Callable[[Tensor], Tensor]]:
@@ -165,14 +167,14 @@ class _Maker:
         return pool(x, 3, stride=1, pad=1)
 
     def rare(self, x: Tensor) -> Tensor:
-        """Response normalisation, groups, or a shuffle after a split."""
-        kind = int(self.rng.integers(3))
+        """Response normalisation, groups, a sigmoid or another ReLU."""
+        kind = int(self.rng.integers(4))
         if kind == 0:
             return self.b.lrn(x, 5)
         groups = next((g for g in (4, 2) if x.shape[1] % g == 0), 1)
         if kind == 1 and groups > 1:
             return self.act(self.conv(x, 4 * max(1, self.maps(x.shape[2], 256) // 4), 3, group=groups))
-        return self.b.relu(x)
+        return self.b.sigmoid(x) if kind == 2 else self.b.relu(x)
 
     def down(self, x: Tensor) -> Tensor:
         kind = int(self.rng.integers(5))

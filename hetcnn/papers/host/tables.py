@@ -102,6 +102,12 @@ def together(comparison: Comparison | None = None) -> xr.Dataset:
         {
             "value": variable("parameter", list(fitted.values) if fitted else [], "see unit", "fitted value"),
             "unit": variable("parameter", [p.unit for p in parameters], "text", "unit"),
+            "bound": variable(
+                "parameter",
+                ["at its bound" if fitted and p.name in fitted.at_bounds() else "" for p in parameters],
+                "text",
+                "whether the bound decides, not the data",
+            ),
             "meaning": variable("parameter", [p.meaning for p in parameters], "text", "meaning"),
         },
         {"parameter": [p.name for p in parameters]},
