@@ -593,3 +593,14 @@ def test_a_system_that_does_not_tell_counts_as_quiet(monkeypatch, tmp_path):
     monkeypatch.setattr(quiet, "_STAT", tmp_path / "none")
     assert quiet.others_of(lambda: 1) == (1, 0.0)
     assert quiet.wait(0)
+
+
+@pytest.mark.parametrize("times", [(0.002, 0.006), (0.006, 0.002)])
+def test_latency_counts_the_frames_in_front_of_the_slowest_stage(times):
+    def stage(seconds):
+        return lambda item, _: (time.sleep(seconds), item)[1]
+
+    done = flow([stage(t) for t in times], [0, 1, 2], 30)
+    together = designs.Together(1.0, 0.0, 0.5, 0.0)
+    assert float(np.median(done.latency[done.settled()])) == pytest.approx(together.latency(times), rel=0.3)
+    assert 1 / done.throughput == pytest.approx(together.interval(times), rel=0.3)

@@ -45,6 +45,19 @@ class Together:
         slowest = float(pipeline.initiation_interval(np.asarray(stages, float)))
         return slowest * self.busy + self.handing_on if len(stages) > 1 else slowest
 
+    def latency(self, stages: Sequence[float] | FloatArray, depth: int = 1) -> float:
+        """Seconds from the start of a frame's first stage to the end of its last, with full queues.
+
+        Frames pile up in front of the slowest stage k: each of the k queues there holds `depth` of them and each stage
+        before keeps a finished one back, so that a frame takes 1 + k (depth + 1) intervals up to there.
+
+        >>> Together(1.0, 0.0, 0.5, 0.0).latency([2.0, 1.0]), Together(1.0, 0.0, 0.5, 0.0).latency([1.0, 2.0])
+        (3.0, 6.0)
+        """
+        slowest = int(np.argmax(stages))
+        after = float(np.sum(np.asarray(stages, float)[slowest + 1 :])) * (self.busy if len(stages) > 1 else 1.0)
+        return self.interval(stages) * (1 + slowest * (depth + 1)) + after
+
     def divided(self, kernels: FloatArray) -> float:
         """Seconds of a frame whose layers two threads divide: those long enough to be worth it."""
         long = kernels >= DIVIDE

@@ -25,7 +25,8 @@ __all__ = ["Record", "Run", "load", "recorded", "save"]
 
 @dataclass(frozen=True)
 class Run:
-    """A design as it ran: frames/s, its relative spread, how many runs nobody disturbed, the slowest stage's own time.
+    """A design as it ran: frames/s, its relative spread, how many runs nobody disturbed, the slowest stage's own time
+    and the latency of a frame in seconds.
 
     `design` is "split" (the NumPy engine in stages), "threads" (whole, layers divided), "replicas" (whole, one per
     core), "single" (whole, one thread) or "mixed" (stages on several kinds of engine); `cuts` are indices of layers.
@@ -39,6 +40,7 @@ class Run:
     spread: float
     rounds: int
     busy: float = float("nan")
+    latency: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def recorded() -> Record:
     return load(data.path("papers", "host", "recorded"))
 
 
+_RUN = ("network", "design", "cuts", "engines", "rate", "spread", "rounds", "busy", "latency")
 _HEAD = ("network", "layer", "kind", "N", "K", "M", "ops", "bytes", "position", "algorithm", "time", "spread")
 
 
@@ -76,10 +79,20 @@ def save(record: Record, folder: Path) -> None:
     both = [*record.training.values(), *record.zoo.values()]
     _write(folder / "networks.csv", ["network", "total", "rounds"], ([k.network, _n(k.total), k.rounds] for k in both))
     rows = (
-        [r.network, r.design, _list(r.cuts), _list(r.engines), _n(r.rate), _n(r.spread), r.rounds, _n(r.busy)]
+        [
+            r.network,
+            r.design,
+            _list(r.cuts),
+            _list(r.engines),
+            _n(r.rate),
+            _n(r.spread),
+            r.rounds,
+            _n(r.busy),
+            _n(r.latency),
+        ]
         for r in record.runs
     )
-    _write(folder / "runs.csv", ["network", "design", "cuts", "engines", "rate", "spread", "rounds", "busy"], rows)
+    _write(folder / "runs.csv", _RUN, rows)
     times = ([name, i, _n(t)] for name, layers in record.runtime.items() for i, t in layers.items())
     _write(folder / "runtime.csv", ["network", "position", "time"], times)
 
@@ -132,8 +145,8 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 def _run(row: Mapping[str, str]) -> Run:
     cuts, engines = tuple(map(int, row["cuts"].split())), tuple(row["engines"].split())
-    numbers = float(row["rate"]), float(row["spread"]), int(row["rounds"]), float(row["busy"])
-    return Run(row["network"], row["design"], cuts, engines, *numbers)
+    rate, spread, busy, latency = (float(row[name]) for name in ("rate", "spread", "busy", "latency"))
+    return Run(row["network"], row["design"], cuts, engines, rate, spread, int(row["rounds"]), busy, latency)
 
 
 def _kernels(path: Path, totals: Mapping[str, tuple[float, int]], lines: dict[str, list[Line]]) -> dict[str, Kernels]:

@@ -167,6 +167,8 @@ def _runtime(network: Network, patience: float) -> dict[int, float]:
 
 
 Design = tuple[str, tuple[int, ...], tuple[str, ...]]
+Outcome = tuple[float, float, float, float]
+"""Cores that others used meanwhile, frames/s, processor time of the slowest stage, latency."""
 
 
 def _designs(
@@ -206,7 +208,7 @@ def _run_all(
     """Run every design in turn, until each has `rounds` undisturbed runs or its `patience` (s) is at an end."""
     frames = int(np.clip(seconds / max(total, 1e-6), 10, 2000))
     ready = [_ready(engine, design) for design in tried]
-    seen: list[list[tuple[float, float, float]]] = [[] for _ in tried]
+    seen: list[list[Outcome]] = [[] for _ in tried]
     waited = 0.0
     for number in range(4 * rounds):
         short = [k for k, runs in enumerate(seen) if sum(r[0] <= quiet.QUIET for r in runs) < rounds]
@@ -216,34 +218,45 @@ def _run_all(
             start = time.perf_counter()
             quiet.wait(patience)
             waited += time.perf_counter() - start
-            (rate, slowest), others = quiet.others_of(lambda k=k: ready[k](frames))  # type: ignore[misc]
-            seen[k].append((others, rate, slowest))
+            found, others = quiet.others_of(lambda k=k: ready[k](frames))  # type: ignore[misc]
+            seen[k].append((others, *found))
     return [_settled(engine.network.name, design, runs, rounds) for design, runs in zip(tried, seen, strict=True)]
 
 
-def _settled(network: str, design: Design, seen: Sequence[tuple[float, float, float]], rounds: int) -> Run:
+def _settled(network: str, design: Design, seen: Sequence[Outcome], rounds: int) -> Run:
     """The median of the undisturbed runs; of too few such, of the `rounds` that were least disturbed."""
     calm = [run for run in seen if run[0] <= quiet.QUIET]
     chosen = calm if len(calm) >= rounds else sorted(seen)[:rounds]
-    _, rates, busy = np.array(chosen).T
-    return Run(network, *design, float(np.median(rates)), float(spread(rates)), len(calm), float(np.median(busy)))
+    rates = [run[1] for run in chosen]
+    rate, busy, latency = (float(np.median([run[k] for run in chosen])) for k in (1, 2, 3))
+    return Run(network, *design, rate, float(spread(rates)), len(calm), busy, latency)
 
 
-def _ready(engine: Engine, design: Design) -> Callable[[int], tuple[float, float]]:
-    """A function that runs a design for some frames: frames/s, and the processor time of its slowest stage."""
+def _ready(engine: Engine, design: Design) -> Callable[[int], tuple[float, float, float]]:
+    """A function that runs a design for some frames: frames/s, processor time of its slowest stage, latency."""
     kind, cuts, engines = design
     if kind == "threads":
         whole = Engine(engine.network, threads=len(describe().cores))
-        return lambda frames: (1 / float(np.median(pipelines.run_threads(whole, frames))), float("nan"))
+
+        def run_whole(frames: int) -> tuple[float, float, float]:
+            time_ = float(np.median(pipelines.run_threads(whole, frames)))
+            return 1 / time_, float("nan"), time_
+
+        return run_whole
     if kind == "replicas":
         copies = pipelines.Replicas(engine)
-        return lambda frames: (copies.run(frames), float("nan"))
+
+        def run_copies(frames: int) -> tuple[float, float, float]:
+            rate = copies.run(frames)
+            return rate, float("nan"), len(copies.cores) / rate
+
+        return run_copies
     stages = pipelines.stages_of(engine.network, cuts, engines)
     line = pipelines.Pipeline(engine if kind != "mixed" else engine.network, stages)
 
-    def run(frames: int) -> tuple[float, float]:
+    def run(frames: int) -> tuple[float, float, float]:
         found = line.run(frames)
-        return found.throughput, float(found.stage_times.max())
+        return found.throughput, float(found.stage_times.max()), float(np.median(found.latency[found.settled()]))
 
     return run
 

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from hetcnn.host.designs import segment_times
 from hetcnn.host.predict import family
 from hetcnn.host.record import Run
 from hetcnn.host.work import TERMS
@@ -173,10 +174,17 @@ def splits(network: str, comparison: Comparison | None = None) -> xr.Dataset:
             "predicted": variable("cut", [found.predicted(r) for r in runs], "frames/s", "predicted throughput"),
             "measured": variable("cut", rate, "frames/s", "measured throughput"),
             "measured_error": variable("cut", [r.spread * r.rate for r in runs], "frames/s", "uncertainty"),
+            "predicted_latency": variable("cut", [_latency(found, r) for r in runs], "s", "predicted latency"),
+            "measured_latency": variable("cut", [r.latency for r in runs], "s", "measured latency"),
         },
         {"cut": [found.layer(network, run.cuts[0]) for run in runs]},
         {"title": f"{network} in two stages, by the layer that the second begins with"},
     )
+
+
+def _latency(found: Comparison, run: Run) -> float:
+    stages = segment_times(found.kernels(run.network), found.times(run.network), run.cuts)
+    return found.together.latency(stages)
 
 
 def best_splits(comparison: Comparison | None = None) -> xr.Dataset:
