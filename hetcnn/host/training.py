@@ -8,26 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hetcnn import zoo
 from hetcnn.builder import Builder
 from hetcnn.network import Layer, Network, Tensor
 from hetcnn.random_weights import with_random_weights
 
-if TYPE_CHECKING:
-    import numpy as np
+__all__ = ["GRID_FILTERS", "GRID_MAPS", "networks", "shape_of", "zoo_shapes"]
 
-__all__ = ["GRID_FILTERS", "GRID_MAPS", "GRID_SIZES", "networks", "shape_of", "zoo_shapes"]
-
-GRID_SIZES = (112, 56, 28, 14, 7)
 GRID_FILTERS = (1, 3, 5, 7, 11)
 GRID_MAPS = (32, 64, 92, 128, 192, 256)
-"""Pipe-it's micro-benchmarks (Sec. V): input sizes I, filters F, input and output maps."""
+"""Pipe-it's micro-benchmarks: filters F, and numbers of input and output maps."""
 
 MOST_MACS = 1.2e8
 MOST_FLOATS = 1.2e6
 """Multiply-accumulates of a layer, and floats of its output: what layers of image networks rarely exceed."""
+
 Shape = tuple[object, ...]
 
 
@@ -51,8 +49,6 @@ def networks(count: int, seed: int = 0) -> Iterator[Network]:
     Layers with MACs that a network of the zoo has too do not occur. A quarter of the networks take filters and maps
     from the paper's grid; of the others, which have any number of maps, a third are tiny and a third heavy.
     """
-    import numpy as np
-
     for number in range(count):
         maker = _Maker(np.random.default_rng([seed, number]), f"training-{number}", number=number)
         yield with_random_weights(maker.network(), seed=number)
@@ -73,8 +69,6 @@ class _Maker:
         """A number of maps: from the grid; or a multiple of 8 to 32 as usual, rarely of 4, more the fewer pixels."""
         if self.grid:
             return int(self.rng.choice([m for m in GRID_MAPS if m <= most] or [GRID_MAPS[0]]))
-        import numpy as np
-
         low = 8 if self.tiny else min(max(12, (1000 if self.heavy else 300) // side), 256)
         high = min(most, 64 if self.tiny else 15_000 // side)
         drawn = float(np.exp(self.rng.uniform(np.log(low), np.log(max(high, low + 1)))))
