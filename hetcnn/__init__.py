@@ -25,6 +25,7 @@ _SUBMODULES = frozenset(
         "energy",
         "fit",
         "gemm",
+        "host",
         "images",
         "kernels",
         "network",

@@ -1,4 +1,4 @@
-"""The command line: `hetcnn reproduce | analyse | platforms | networks | doctor | lab`."""
+"""The command line: `hetcnn reproduce | analyse | measure | platforms | networks | run | doctor | lab`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ examples:
   hetcnn reproduce pipeit --set network=alexnet
   hetcnn analyse model.onnx --platform hikey970 --dims N=1
   hetcnn analyse googlenet --platform my_board.toml --format csv > layers.csv
+  hetcnn measure --out my-machine.toml        measure this machine; the file is a board like any other
   hetcnn platforms hikey970                   every number of a board, with its source
   hetcnn networks                             the networks by name, with their MACs and weights
   hetcnn lab                                  open JupyterLab on the notebooks
@@ -100,6 +101,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Sequence[str]]:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     _add_reproduce(commands)
     _add_analyse(commands)
+    _add_measure(commands)
     for name, help_text, run in (
         ("platforms", "list the boards, or show one with every number and its source", _platforms),
         ("networks", "list the networks, or show one layer by layer", _networks),
@@ -323,6 +325,36 @@ def _network(model: str, dims: dict[str, int | tuple[int, ...]]) -> Network:
             f"--dims {next(iter(dims), 'N')}: '{model}' has one symbolic dimension, the batch N; try --dims N=1"
         )
     return zoo.load(model, batch=batch)
+
+
+def _add_measure(commands: Any) -> None:
+    command = commands.add_parser(
+        "measure",
+        help="measure this machine and write it as a board file",
+        description="Measure this machine (matrix products and memory per thread count, the cost of a call, what kinds "
+        "of layer reach) and write a board file that every command takes. Under a minute; figures that other work on "
+        "the machine keeps from settling say so.",
+    )
+    command.add_argument(
+        "--out", metavar="FILE", type=_path, default=Path("my-machine.toml"), help="default: my-machine.toml"
+    )
+    command.add_argument("--quick", action="store_true", help="fewer shapes and rounds, under ten seconds")
+    command.set_defaults(run=_measure)
+
+
+def _measure(options: argparse.Namespace) -> int:
+    if options.out.suffix.lower() != ".toml" or options.out.is_dir():
+        raise HetcnnError(f"--out {options.out}: expected a file that ends in .toml")
+    from hetcnn import platform, text
+    from hetcnn.host import board, energy
+    from hetcnn.host.measure import measure
+
+    measured = measure(quick=options.quick, say=lambda step: print(f"  {step}", file=sys.stderr, flush=True))
+    print(f"  {energy.reason()}", file=sys.stderr)
+    path = board.write(measured, options.out)
+    print(text.platform_text(platform.load(path)))
+    print(f"board: {path} ({measured.seconds:.0f} s)", file=sys.stderr)
+    return 0
 
 
 def _platforms(options: argparse.Namespace) -> int:

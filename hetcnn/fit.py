@@ -13,7 +13,7 @@ from hetcnn.errors import HetcnnError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Fit", "Parameter", "least_squares", "leave_one_out", "nonnegative"]
+__all__ = ["Fit", "Parameter", "least_squares", "leave_one_out", "nonnegative", "nonnegative_towards"]
 
 T = TypeVar("T")
 
@@ -112,6 +112,43 @@ def nonnegative(regressors: ArrayLike, data: ArrayLike) -> NDArray[np.float64]:
     scale = np.maximum(np.abs(relative).max(axis=0), np.finfo(float).tiny)
     solution, _ = nnls(relative / scale, np.ones_like(y))
     return np.asarray(solution / scale)
+
+
+def nonnegative_towards(
+    regressors: ArrayLike,
+    data: ArrayLike,
+    prior: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    *,
+    robust: float = 0.1,
+    rounds: int = 6,
+) -> NDArray[np.float64]:
+    """Return coefficients b >= 0 of small relative error that stay near `prior` where the data say little.
+
+    Minimises sum_i h((x_i b) / y_i - 1) + sum_t weight_t^2 (b_t - prior_t)^2, with h quadratic up to `robust`, linear
+    beyond (Huber), by `rounds` of reweighting. regressors: (points, terms); prior, weight: (terms,), none without them.
+
+    >>> nonnegative_towards([[1.0, 0.0], [2.0, 0.0]], [3.0, 6.0], prior=[0.0, 5.0], weight=[0.0, 1.0]).round(6).tolist()
+    [3.0, 5.0]
+    """
+    from scipy.optimize import nnls
+
+    x, y = np.asarray(regressors, float), np.asarray(data, float)
+    if np.any(~np.isfinite(y)) or np.any(y <= 0):
+        raise HetcnnError(f"fit: data must be positive and finite for relative errors, got {y.min():g}")
+    pull = np.zeros(x.shape[1]) if weight is None else np.asarray(weight, float)
+    goal = np.zeros(x.shape[1]) if prior is None else np.asarray(prior, float)
+    relative = x / y[:, None]
+    # Columns differ by many orders of magnitude; without scaling nnls stops at its tolerance.
+    scale = np.maximum(np.maximum(np.abs(relative).max(axis=0), pull), np.finfo(float).tiny)
+    trust = np.ones_like(y)
+    b = goal
+    for _ in range(rounds):
+        rows = np.concatenate([relative / scale * trust[:, None], np.diag(pull / scale)])
+        b = nnls(rows, np.concatenate([trust, pull * goal]))[0] / scale
+        left = np.abs(relative @ b - 1)
+        trust = np.sqrt(np.minimum(1.0, robust / np.maximum(left, robust * 1e-6)))
+    return np.asarray(b)
 
 
 def leave_one_out(

@@ -35,7 +35,7 @@ def test_help_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, err) == (0, "")
     for word in ("reproduce", "analyse", "platforms", "networks", "doctor", "lab", "examples:", "exit codes:"):
         assert word in out
-    for command in ("reproduce", "analyse", "platforms", "networks", "doctor", "lab"):
+    for command in ("reproduce", "analyse", "measure", "platforms", "networks", "doctor", "lab"):
         with pytest.raises(SystemExit) as end:
             cli.main([command, "--help"])
         assert end.value.code == 0

@@ -233,6 +233,17 @@ class Engine:
             {"network": self.network.name, "batch": share.stop - share.start},
         )
 
+    def program(self, batch: int | None = None) -> Program:
+        """Return what runs for a batch, one share of it: kernels in order, with the layers that each stands for."""
+        with self._lock:
+            return self._prepare(batch or self.batch).programs[0]
+
+    def copies(self, count: int) -> list[Program]:
+        """Return `count` programs for one thread that share the weights and nothing else: frames in flight at once."""
+        with self._lock, blas.one_thread():
+            steps = fuse(self.network)
+            return [plan(self.network, steps, self.batch, self._weights, 1, self.choice) for _ in range(count)]
+
     def __repr__(self) -> str:
         size = f"{self.memory.total / 1e6:.1f} MB"
         return f"<Engine {self.network.name}: batch {self.batch}, {self.threads} threads, {size}>"

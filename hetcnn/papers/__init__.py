@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KEYS", "Paper", "Value", "load"]
 
-KEYS = ("snowflake", "synergy", "synergyflow", "pipeit", "hybrid")
+KEYS = ("snowflake", "synergy", "synergyflow", "pipeit", "hybrid", "host")
 """The papers that have a model, in the order of their notebooks."""
 
 Value = float | int | str | list[float] | None

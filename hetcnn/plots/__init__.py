@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hetcnn.plots.compare import bars, parity
     from hetcnn.plots.curves import lines, surface
     from hetcnn.plots.live import live_gantt
+    from hetcnn.plots.measured import designs, layer_roofline, predicted_layers
     from hetcnn.plots.ranges import bands
     from hetcnn.plots.rooflines import roofline, roofline_plot
     from hetcnn.plots.schedule import gantt
@@ -25,11 +26,14 @@ _HOME = {
     "bands": "ranges",
     "bars": "compare",
     "context": "style",
+    "designs": "measured",
     "errors": "shares",
     "gantt": "schedule",
+    "layer_roofline": "measured",
     "lines": "curves",
     "live_gantt": "live",
     "parity": "compare",
+    "predicted_layers": "measured",
     "roofline": "rooflines",
     "roofline_plot": "rooflines",
     "save": "style",
@@ -44,11 +48,14 @@ __all__ = [
     "bands",
     "bars",
     "context",
+    "designs",
     "errors",
     "gantt",
+    "layer_roofline",
     "lines",
     "live_gantt",
     "parity",
+    "predicted_layers",
     "roofline",
     "roofline_plot",
     "save",
