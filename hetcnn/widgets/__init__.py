@@ -20,7 +20,7 @@ _HOME = {
     "Whole": "controls",
     "explorer": "machine",
 }
-_SUBMODULES = frozenset({*_HOME.values(), "host", "hybrid", "pipeit", "snowflake", "synergy", "synergyflow"})
+_SUBMODULES = frozenset({*_HOME.values(), "hybrid", "pipeit", "snowflake", "synergy", "synergyflow", "your_machine"})
 
 __all__ = ["Choice", "Explorer", "Flag", "Real", "Whole", "explorer"]
 
