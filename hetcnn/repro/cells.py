@@ -233,7 +233,8 @@ class Page:
             self.part += 1
             prefix = f"{self.name}-o{self.part}-"
             clean = sanitise(join(data["text/html"]), prefix, styles=self.styles, links=self.links, number=True)
-            return f'<div class="rich">{clean}</div>'
+            whole = _LONG.sub('<td class="long">', clean)
+            return f'<div class="rich">{whole}</div>'
         for kind in IMAGES:
             if kind in data:
                 return self._figure(*_image(kind, data[kind]))
@@ -266,6 +267,9 @@ class Page:
     def _buffers(self, model: str) -> Sequence[Mapping[str, Any]]:
         return [b for b in self.widgets.get(model, {}).get("buffers", []) if b.get("path") == ["value"]]
 
+
+_LONG = re.compile(r"<td>(?=[^<]{41})")
+"""A table's cell that holds a sentence: it is set in lines, not in one."""
 
 INTERACTIVE = "Interactive in the notebook; shown here as it stands when the notebook opens."
 

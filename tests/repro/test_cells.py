@@ -102,6 +102,12 @@ def test_a_widget_without_a_figure_is_shown_by_its_saved_state(tmp_path: Path) -
     assert "<b>captured</b>" in html
 
 
+def test_a_cell_of_a_table_that_holds_a_sentence_is_marked(tmp_path: Path) -> None:
+    sentence = "a sentence that is far too long for one line of a table"
+    html = page(tmp_path).output(shown({"text/html": f"<table><tr><td>1.5</td><td>{sentence}</td></tr></table>"}))
+    assert f'<td>1.5</td><td class="long">{sentence}</td>' in html
+
+
 def test_streams_are_joined_and_plain() -> None:
     assert plain("\x1b[31mred\x1b[0m\n 10%\r100%\n") == "red\n100%\n"
 
