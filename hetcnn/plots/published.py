@@ -102,16 +102,17 @@ def selection(data: xr.DataArray | xr.Dataset) -> str:
     return ", ".join(parts)
 
 
-def title_of(data: xr.DataArray | xr.Dataset) -> str:
-    """The data's title and what was selected of them, in lines of at most 80 characters."""
+def title_of(data: xr.DataArray | xr.Dataset, width: float) -> str:
+    """The data's title and what was selected of them, in lines that fit a figure of that width (inches)."""
     title, chosen = str(data.attrs.get("title", "")), selection(data)
     whole = f"{title} ({chosen})" if title and chosen else title or chosen
-    return "\n".join(textwrap.wrap(whole, 80))
+    return "\n".join(textwrap.wrap(whole, int(11 * width)))
 
 
 def set_title(ax: Axes, data: xr.DataArray | xr.Dataset) -> None:
     """Give the axes the data's title and selection, where the data have any and the axes no title."""
-    title = title_of(data)
+    figure = ax.get_figure(root=True)
+    title = title_of(data, figure.get_figwidth() if figure is not None else 6.6)
     if title and not ax.get_title(loc="left"):
         ax.set_title(title, loc="left")
 

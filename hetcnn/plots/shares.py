@@ -64,7 +64,7 @@ def errors(
             set_title(panel, data)
     bar = figure_of(panels[0]).colorbar(mesh, ax=panels, label=axis_label(*name_and_unit(array)), pad=0.02, aspect=30)
     bar.outline.set_visible(False)
-    if len(tables) > 1 and (title := title_of(data)):
+    if len(tables) > 1 and (title := title_of(data, figure_of(panels[0]).get_figwidth())):
         style: dict[str, Any] = {"x": 0.005, "ha": "left", "fontsize": 10, "fontweight": "bold"}
         figure_of(panels[0]).suptitle(title, **style)
     return panels[0] if len(panels) == 1 else np.array(panels, dtype=object)
