@@ -723,6 +723,8 @@ def test_claim_chip_says_verdict_values_and_error() -> None:
     claim = {"id": "table4.x", "verdict": "reproduced", "published": 11.3, "model": 11.0, "unit": "frames/s"}
     text = Balanced(tables.claim_chip_html({**claim, "rel_error": 0.0266})).text
     assert text == "reproduced table4.x ours 11, published 11.3 frames/s (2.7 % off)"
+    words = {"id": "x", "verdict": "exact", "published": "B4-s4", "model": "B4-s4", "unit": "configuration"}
+    assert Balanced(tables.claim_chip_html(words)).text == "exact x ours B4-s4, published B4-s4"
     assert Balanced(tables.claim_chip_html("off")).text == "off"
     with pytest.raises(HetcnnError, match="expected a verdict or a judged claim, got int"):
         tables.claim_chip_html(3)
