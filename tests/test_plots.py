@@ -315,6 +315,85 @@ def test_names_of_points_cover_nothing() -> None:
     assert not any(b.contains(x, y) for b in boxes for x, y in dots)
 
 
+def test_every_layer_that_a_roofline_names_is_named_however_close() -> None:
+    names = [f"network-{i}" for i in range(6)]
+    ax = plots.roofline_plot(100e9, 12e9, [150 + 2 * i for i in range(6)], [99e9] * 6, labels=names)
+    figure = style.figure_of(ax)
+    figure.draw_without_rendering()
+    shown = [text for text in figure.findobj(lambda o: hasattr(o, "ways")) if text.get_text() in names]
+    assert len(shown) == 6
+    assert all(text.free for text in shown)
+    boxes = [box(text) for text in shown]
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    # A name that had to move has a leader; one beside its point has none.
+    away = [
+        np.hypot(*(np.clip(ax.transData.transform(t.xy), b.min, b.max) - ax.transData.transform(t.xy)))
+        for t, b in zip(shown, boxes, strict=True)
+    ]
+    near = [d < 9 * figure.dpi / 72 for d in away]
+    assert [text.arrow_patch.get_visible() for text in shown] == [not n for n in near]
+    assert not all(near)
+
+
+def test_leaders_are_grey_and_no_series_is() -> None:
+    figure = style.figure_of(plots.lines(curves(4)))
+    assert {to_hex(t.arrow_patch.get_edgecolor()) for t in figure.findobj(labels._EndLabel)} == {colours.LEADER}
+    assert colours.LEADER not in {*colours.PALETTE, *colours.COLOUR.values()}
+
+
+@pytest.mark.parametrize(("count", "first"), [(3, "cores 1"), (6, "1")])
+def test_lines_with_bare_numbers_say_of_what(count: int, first: str) -> None:
+    numbers = list(range(1, count + 1))
+    data = xr.DataArray(np.outer(numbers, np.arange(9.0)), {"cores": numbers, "x": np.arange(9)}, ("cores", "x"))
+    ax = plots.lines(data, x="x", hue="cores")
+    if ax.get_legend():
+        assert ax.get_legend().get_title().get_text() == "cores"
+        assert ax.get_legend().get_texts()[0].get_text() == first
+    else:
+        assert next(t.get_text() for t in style.figure_of(ax).findobj(labels._EndLabel)) == first
+
+
+def test_a_heat_map_of_bare_numbers_says_of_what() -> None:
+    batches = ("batch", [1, 2, 4], {"long_name": "batch", "units": "frames"})
+    data = xr.DataArray(np.ones((2, 3)), {"network": ["a", "b"], "batch": batches}, ("network", "batch"))
+    ax = plots.errors(data)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("batch (frames)", "")
+
+
+def test_dots_are_on_all_curves_or_on_none() -> None:
+    data = curves(2)
+    assert {line.get_marker() for line in plots.lines(data).lines} == {"None"}
+    data.values[0, 3:] = np.nan
+    assert {line.get_marker() for line in plots.lines(data).lines} == {"o"}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (9, 2e4, ["10", "100", "1000", "10000"]),
+        (2e3, 2e5, [r"$3\cdot 10^{3}$", "$10^{4}$", r"$3\cdot 10^{4}$", "$10^{5}$"]),
+    ],
+)
+def test_a_logarithmic_axis_keeps_to_one_notation(low: float, high: float, expected: list[str]) -> None:
+    figure, ax = plt.subplots()
+    ax.set_yscale("log")
+    ticks.log_axis(ax.yaxis, "ALMs", "ALM")
+    ax.set_ylim(low, high)
+    figure.draw_without_rendering()
+    inside = [t.get_text() for t in ax.get_yticklabels() if low <= t.get_position()[1] <= high]
+    assert inside == expected
+
+
+def test_a_selection_names_itself_in_the_title() -> None:
+    data = compared(FIVE, ["1", "2"])
+    data.attrs["title"] = "Speed"
+    assert plots.bars(data.sel(cores="2")).get_title(loc="left") == "Speed (cores = 2)"
+    assert plots.bars(data).get_title(loc="left") == "Speed"
+    assert plots.bars(data.sel(cores="2", drop=True)["model"].to_dataset()).get_title(loc="left") == ""
+    left, _ = plots.errors(data.isel(cores=[0]).sel(cores="1").expand_dims("row"))
+    assert style.figure_of(left).get_suptitle() == "Speed (cores = 1)"
+
+
 # --- what is drawn ---------------------------------------------------------------------------------------------------
 
 
@@ -644,6 +723,8 @@ def test_claim_chip_says_verdict_values_and_error() -> None:
     claim = {"id": "table4.x", "verdict": "reproduced", "published": 11.3, "model": 11.0, "unit": "frames/s"}
     text = Balanced(tables.claim_chip_html({**claim, "rel_error": 0.0266})).text
     assert text == "reproduced table4.x ours 11, published 11.3 frames/s (2.7 % off)"
+    words = {"id": "x", "verdict": "exact", "published": "B4-s4", "model": "B4-s4", "unit": "configuration"}
+    assert Balanced(tables.claim_chip_html(words)).text == "exact x ours B4-s4, published B4-s4"
     assert Balanced(tables.claim_chip_html("off")).text == "off"
     with pytest.raises(HetcnnError, match="expected a verdict or a judged claim, got int"):
         tables.claim_chip_html(3)

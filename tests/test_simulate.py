@@ -877,6 +877,17 @@ def test_the_picture_shows_every_engine_and_core():
     assert not plt.get_fignums()
 
 
+def test_a_fairly_shared_core_has_rows_for_threads():
+    """Three threads of 1 s on two shared places run at 2/3 of their speed: rows for three, on two cores."""
+    layers = [Layer(name, before=1.0, core="cpu") for name in "abc"]
+    rows = {
+        fair: simulate(System([], layers, [Slots("cpu", 2, fair=fair)]), 6, 0, record=True).bars()
+        for fair in (False, True)
+    }
+    assert {row[0] for row in rows[False]} == {"cpu 1", "cpu 2"}
+    assert {row[0] for row in rows[True]} == {"cpu thread 1", "cpu thread 2", "cpu thread 3"}
+
+
 def test_repeated_runs_are_the_same():
     once, again = (simulate(mixed(), 20, record=True) for _ in range(2))
     assert once.results.identical(again.results)

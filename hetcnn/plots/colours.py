@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-__all__ = ["COLOUR", "INK", "PALETTE", "colour", "device_colour", "ink", "kind_of", "on", "series_colours"]
+__all__ = ["COLOUR", "INK", "LEADER", "PALETTE", "colour", "device_colour", "ink", "kind_of", "on", "series_colours"]
 
 PALETTE = (
     "#3f90da",
@@ -27,6 +27,9 @@ PALETTE = (
 
 INK = "#26292e"
 """The colour of text."""
+
+LEADER = "#a4a9b1"
+"""The colour of hairlines from names to what they name: no series has it."""
 
 COLOUR: Mapping[str, str] = MappingProxyType(
     {

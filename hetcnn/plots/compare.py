@@ -14,6 +14,7 @@ from hetcnn.plots.labels import legend
 from hetcnn.plots.points import Label, point_labels
 from hetcnn.plots.published import (
     PUBLISHED,
+    bare_numbers,
     filled_key,
     find_published,
     hollow,
@@ -193,7 +194,7 @@ def bars(
         linear_axis(ax.yaxis, [float(data[name].max()) for name in models], label, unit)
     marker = "s" if kind == "bar" and not log else "o"
     keys = [filled_key(s.name or "model", c, marker) for s, c in zip(series, colours, strict=True)]
-    bare = len(series) > 1 and all(s.name.replace(".", "").isdigit() for s in series)
+    bare = len(series) > 1 and bare_numbers([s.name for s in series])
     title = next((str(d) for d in first.dims if d != dim), "") if bare else ""
     legend(ax, keys + ([hollow_key()] if theirs else []), title=title)
     set_title(ax, data)

@@ -9,10 +9,11 @@ import numpy as np
 
 from hetcnn.errors import HetcnnError, unknown
 from hetcnn.plots.colours import INK, PALETTE, series_colours
-from hetcnn.plots.labels import legend, name_series
+from hetcnn.plots.labels import DIRECT_LABELS, legend, name_series
 from hetcnn.plots.published import (
     PUBLISHED,
     as_array,
+    bare_numbers,
     find_published,
     hollow,
     hollow_key,
@@ -61,15 +62,17 @@ def lines(
     dim, hue = _axes_of(array, x, hue)
     names = text_labels(array, hue) if hue else [name_and_unit(array)[0]]
     colours = series_colours(names) if hue else [PALETTE[0]]
+    bare = name_and_unit(array[hue])[0] if hue and bare_numbers(names) else ""
+    if len(names) <= DIRECT_LABELS:
+        names, bare = [f"{bare} {name}".lstrip() for name in names], ""
     ax = new_axes(ax, (6.6, 3.8) if len(names) <= 18 else (9.5, 4.4))
     ends, handles = [], []
+    marker = _marker(array, hue, x or dim)
     for i, colour in enumerate(colours):
         pick = {hue: i} if hue else {}
         xs, ys = _curve(array.isel(pick), x or dim)
         dashes = _DASHES[i // len(PALETTE) % len(_DASHES)]
-        handles += ax.plot(
-            xs, ys, dashes, color=colour, linewidth=1.6, marker="o" if len(xs) < 9 else None, label=names[i]
-        )
+        handles += ax.plot(xs, ys, dashes, color=colour, linewidth=1.6, label=names[i], **marker)
         ends.append((float(xs[-1]), float(ys[-1])) if len(xs) else (0.0, 0.0))
         _mark_best(ax, xs, ys, best, colour)
         if published is not None:
@@ -77,10 +80,18 @@ def lines(
     _label_axes(ax, array, x or dim, log)
     set_title(ax, data)
     if published is not None:
-        legend(ax, [*handles, hollow_key()])
+        legend(ax, [*handles, hollow_key()], title=bare)
     elif len(names) > 1:
-        name_series(ax, ends, names, colours, handles)
+        name_series(ax, ends, names, colours, handles, title=bare)
     return ax
+
+
+def _marker(array: xr.DataArray, hue: str | None, x: str) -> dict[str, Any]:
+    """Dots on all curves or on none: where any curve is of few points, it would be no curve without them."""
+    counts = [len(_curve(array.isel({hue: i}) if hue else array, x)[0]) for i in range(array.sizes[hue] if hue else 1)]
+    if all(count >= 9 or not count for count in counts):
+        return {}
+    return {"marker": "o"} if max(counts) < 20 else {"marker": "o", "markersize": 3.5}
 
 
 def _axes_of(array: xr.DataArray, x: str | None, hue: str | None) -> tuple[str, str | None]:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.text import Annotation
 from matplotlib.transforms import IdentityTransform
 
-from hetcnn.plots.colours import INK, ink
+from hetcnn.plots.colours import INK, LEADER, ink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,10 +88,13 @@ class _EndLabel(Annotation):
 
 
 def end_labels(ax: Axes, ends: Sequence[tuple[float, float]], names: Sequence[str], colours: Sequence[str]) -> None:
-    """Write each name beside the axes at the height of its line's end (data coordinates), tied to it by a hairline."""
+    """Write each name beside the axes at the height of its line's end (data coordinates), tied to it by a hairline.
+
+    This is grey: in the colour of its series it would read as a part of a curve that ends far from the edge.
+    """
     column = _Column(ax)
     for xy, name, colour in zip(ends, names, colours, strict=True):
-        leader = {"arrowstyle": "-", "linewidth": 0.7, "color": colour, "shrinkA": 1, "shrinkB": 1, "relpos": (0, 0.5)}
+        leader = {"arrowstyle": "-", "linewidth": 0.5, "color": LEADER, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)}
         style = {"color": ink(colour), "fontsize": 8.5, "va": "center", "ha": "left", "arrowprops": leader}
         ax.add_artist(_EndLabel(name, xy, column, **style))
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import IdentityTransform
 
-from hetcnn.plots.colours import ink
+from hetcnn.plots.colours import LEADER, ink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,10 @@ _Box = tuple[float, float, float, float]
 _Segment = tuple[tuple[float, float], tuple[float, float]]
 
 _WAYS = ((1, 0), (1, 1), (1, -1), (-1, 0), (-1, 1), (-1, -1), (0, 1), (0, -1))
+_AWAY = 5.0
+_FAR = (12.0, 20.0, 30.0, 42.0, 56.0)
+"""Points between a name and its point: beside it, or farther off with a leader."""
+
 _CORNER = ((-1, 1), (-1, 0), (1, -1), (-1, 2), (1, -2), (-1, 3), (0, 1), (1, 1), (-1, 4), (1, -3), (1, 2))
 
 
@@ -38,7 +42,7 @@ class Label(NamedTuple):
 
 
 class _Cloud:
-    """Names of points; each takes the first place around its point that is free, or is left out."""
+    """Names of points; each takes the first place around its point that is free, or a farther one with a leader."""
 
     def __init__(self, ax: Axes, points: Sequence[tuple[float, float]], lines: Sequence[_Segment]) -> None:
         self.ax, self.points, self.lines = ax, points, lines
@@ -57,13 +61,19 @@ class _Cloud:
         for label in self.labels:
             x, y = self.ax.transData.transform(label.xy)
             width, height = float(label.get_fontsize()) * pixels * np.array([0.62 * len(label.get_text()), 1.15])
-            places = [_box(x, y, width, height, way, 5 * pixels) for way in label.ways]
-            free = [box for box in places if self._inside(box) and not any(_overlap(box, other) for other in taken)]
-            label.free = bool(free) or label.must
-            if label.free:
-                box = free[0] if free else places[0]
+            places = [_box(x, y, width, height, way, _AWAY * pixels) for way in label.ways]
+            near = self._first_free(places, taken)
+            far = None if near or label.must else self._first_free(_around_far(x, y, width, height, pixels), taken)
+            box = near or far or (places[0] if label.must else None)
+            label.free = box is not None
+            label.leads(box is far and far is not None)
+            if box is not None:
                 label.xyann = (box[0], (box[1] + box[3]) / 2)
                 taken.append(box)
+
+    def _first_free(self, places: Sequence[_Box], taken: Sequence[_Box]) -> _Box | None:
+        free = (box for box in places if self._inside(box) and not any(_overlap(box, other) for other in taken))
+        return next(free, None)
 
     def _obstacles(self, pixels: float) -> list[_Box]:
         dots = self.ax.transData.transform(self.points).tolist() if self.points else []
@@ -89,12 +99,24 @@ def _box(x: float, y: float, width: float, height: float, way: tuple[int, int], 
     return left, bottom, left + width, bottom + height
 
 
+def _around_far(x: float, y: float, width: float, height: float, pixels: float) -> list[_Box]:
+    """Places around a point at growing distances, sixteen directions each, the box's nearest edge that far away."""
+    found = []
+    for away in _FAR:
+        for turn in range(16):
+            across, up = math.cos(turn * math.pi / 8), math.sin(turn * math.pi / 8)
+            middle_x = x + across * (away * pixels + width / 2)
+            middle_y = y + up * (away * pixels + height / 2)
+            found.append((middle_x - width / 2, middle_y - height / 2, middle_x + width / 2, middle_y + height / 2))
+    return found
+
+
 def _overlap(a: _Box, b: _Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 class _PointLabel(Annotation):
-    """The name of one point, hidden where no place is free."""
+    """The name of one point, with a leader where it stands far off, hidden where no place is free."""
 
     def __init__(self, label: Label, cloud: _Cloud, **style: Any) -> None:
         place: dict[str, Any] = {
@@ -102,6 +124,7 @@ class _PointLabel(Annotation):
             "textcoords": "figure pixels",
             "annotation_clip": False,
             "clip_on": False,
+            "arrowprops": {"arrowstyle": "-", "linewidth": 0.5, "color": LEADER, "shrinkA": 0, "shrinkB": 2},
         }
         super().__init__(label.text, (label.x, label.y), **place, **style)
         self._cloud = cloud
@@ -111,6 +134,11 @@ class _PointLabel(Annotation):
         self.free = True
         cloud.labels.append(self)
         self.set_in_layout(False)
+
+    def leads(self, shown: bool) -> None:
+        """Show or hide the leader."""
+        assert self.arrow_patch is not None
+        self.arrow_patch.set_visible(shown)
 
     def update_positions(self, renderer: RendererBase) -> None:
         self._cloud.arrange()
@@ -125,7 +153,11 @@ class _PointLabel(Annotation):
 def point_labels(
     ax: Axes, points: Sequence[tuple[float, float]], labels: Sequence[Label], lines: Sequence[_Segment] = ()
 ) -> None:
-    """Name some points, most important first; no name covers a point, a line or another name, and some may get none."""
+    """Name some points, most important first; no name covers a point, a line or another name.
+
+    A name that finds no room beside its point stands up to 56 points off with a leader; where that is full, too, it is
+    left out.
+    """
     cloud = _Cloud(ax, points, lines)
     for label in labels:
         style = {"color": ink(label.colour), "fontsize": 7.5, "va": "center", "ha": "left", "zorder": 6}

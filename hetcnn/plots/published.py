@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -9,8 +11,11 @@ from matplotlib.lines import Line2D
 
 from hetcnn.errors import HetcnnError, unknown
 from hetcnn.plots.colours import INK, ink
+from hetcnn.plots.ticks import name_and_unit, number_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.container import ErrorbarContainer
@@ -19,14 +24,17 @@ if TYPE_CHECKING:
 __all__ = [
     "PUBLISHED",
     "as_array",
+    "bare_numbers",
     "filled_key",
     "find_published",
     "hollow",
     "hollow_key",
     "main_variable",
     "reading_errors",
+    "selection",
     "set_title",
     "text_labels",
+    "title_of",
     "variable",
 ]
 
@@ -75,15 +83,52 @@ def find_published(data: xr.DataArray | xr.Dataset, name: str | None, ours: xr.D
     return name if name in data.data_vars and set(data[name].dims) <= set(ours.dims) else None
 
 
+def selection(data: xr.DataArray | xr.Dataset) -> str:
+    """What a selection left behind: the scalar coordinates, "resource = memory, batch = 4"; "" where there are none.
+
+    >>> import xarray as xr
+    >>> share = xr.DataArray([0.9, 0.7], {"resource": ["array", "memory"]}, ("resource",))
+    >>> selection(share), selection(share.sel(resource="memory"))
+    ('', 'resource = memory')
+    """
+    parts = []
+    for name, coord in data.coords.items():
+        value = coord.item() if coord.ndim == 0 else None
+        if isinstance(value, bool) or value is None or value == "" or value != value:  # the last: NaN
+            continue
+        what, unit = name_and_unit(coord)
+        text = number_text(value, unit) if isinstance(value, int | float) else str(value)
+        parts.append(f"{what or str(name)} = {text}")
+    return ", ".join(parts)
+
+
+def title_of(data: xr.DataArray | xr.Dataset, width: float) -> str:
+    """The data's title and what was selected of them, in lines that fit a figure of that width (inches)."""
+    title, chosen = str(data.attrs.get("title", "")), selection(data)
+    whole = f"{title} ({chosen})" if title and chosen else title or chosen
+    return "\n".join(textwrap.wrap(whole, int(11 * width)))
+
+
 def set_title(ax: Axes, data: xr.DataArray | xr.Dataset) -> None:
-    """Give the axes the data's title, where the data have one and the axes none."""
-    if data.attrs.get("title") and not ax.get_title(loc="left"):
-        ax.set_title(str(data.attrs["title"]), loc="left")
+    """Give the axes the data's title and selection, where the data have any and the axes no title."""
+    figure = ax.get_figure(root=True)
+    title = title_of(data, figure.get_figwidth() if figure is not None else 6.6)
+    if title and not ax.get_title(loc="left"):
+        ax.set_title(title, loc="left")
 
 
 def text_labels(data: xr.DataArray, dim: str) -> list[str]:
     """Return the labels along a dimension as text; 0, 1, 2 ... where it has no coordinate."""
     return [str(v) for v in (data[dim].values if dim in data.coords else range(data.sizes[dim]))]
+
+
+def bare_numbers(labels: Sequence[str]) -> bool:
+    """Whether labels are numbers alone, which say nothing without the name of their dimension.
+
+    >>> bare_numbers(["1", "3", "5"]), bare_numbers(["B4", "2"]), bare_numbers([])
+    (True, False, False)
+    """
+    return bool(labels) and all(re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?", label) for label in labels)
 
 
 def reading_errors(data: xr.Dataset, published: str) -> NDArray[np.float64]:

@@ -9,7 +9,16 @@ import numpy as np
 from hetcnn.errors import HetcnnError
 from hetcnn.plots.colours import INK, PALETTE, on, series_colours
 from hetcnn.plots.labels import legend
-from hetcnn.plots.published import PUBLISHED, as_array, find_published, set_title, text_labels, variable
+from hetcnn.plots.published import (
+    PUBLISHED,
+    as_array,
+    bare_numbers,
+    find_published,
+    set_title,
+    text_labels,
+    title_of,
+    variable,
+)
 from hetcnn.plots.style import figure_of, new_axes, styled
 from hetcnn.plots.ticks import axis_label, linear_axis, name_and_unit, named_axis
 
@@ -48,16 +57,26 @@ def errors(
         named_axis(panel.xaxis, columns, np.arange(len(columns)) + 0.5)
         side = row_names if i == 0 else [""] * len(row_names)
         named_axis(panel.yaxis, side, np.arange(len(side)) + 0.5)
+        _say_what_numbers_are(panel, names[i], rows or str(array.dims[0]), (columns, side))
         if len(tables) > 1:
             panel.set_title(("ours", "published")[i], fontweight="normal")
         else:
             set_title(panel, data)
     bar = figure_of(panels[0]).colorbar(mesh, ax=panels, label=axis_label(*name_and_unit(array)), pad=0.02, aspect=30)
     bar.outline.set_visible(False)
-    if len(tables) > 1 and data.attrs.get("title"):
+    if len(tables) > 1 and (title := title_of(data, figure_of(panels[0]).get_figwidth())):
         style: dict[str, Any] = {"x": 0.005, "ha": "left", "fontsize": 10, "fontweight": "bold"}
-        figure_of(panels[0]).suptitle(str(data.attrs["title"]), **style)
+        figure_of(panels[0]).suptitle(title, **style)
     return panels[0] if len(panels) == 1 else np.array(panels, dtype=object)
+
+
+def _say_what_numbers_are(ax: Axes, array: xr.DataArray, rows: str, labels: tuple[list[str], list[str]]) -> None:
+    """Name the dimension of an axis whose labels are numbers alone."""
+    other = [str(d) for d in array.dims if d != rows]
+    if len(other) == 1 and bare_numbers(labels[0]):
+        ax.set_xlabel(axis_label(*name_and_unit(array[other[0]])))
+    if bare_numbers(labels[1]):
+        ax.set_ylabel(axis_label(*name_and_unit(array[rows])))
 
 
 def _dataset(data: xr.DataArray | xr.Dataset) -> xr.Dataset:

@@ -242,7 +242,8 @@ def claim_chip_html(verdict: str | Mapping[str, Any] | object) -> str:
     if isinstance(verdict, str):
         return _chip(verdict)
     claim = verdict if isinstance(verdict, Mapping) else _entry(verdict)
-    unit = f" {claim.get('unit', '')}".rstrip()
+    bare = claim.get("unit") == "1" or isinstance(claim.get("published"), str)
+    unit = "" if bare else f" {claim.get('unit', '')}".rstrip()
     both = f"ours {_plain(claim.get('model'))}, published {_plain(claim.get('published'))}{unit}"
     error = claim.get("rel_error")
     off = f" ({100 * error:.1f} % off)" if isinstance(error, int | float) and math.isfinite(error) else ""

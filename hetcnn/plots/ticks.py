@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axis import XAxis
-from matplotlib.ticker import AutoLocator, FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import AutoLocator, FixedLocator, Formatter, FuncFormatter, LogLocator, NullFormatter
 
 from hetcnn.units import si
 
@@ -109,12 +109,14 @@ def linear_axis(axis: Axis, values: ArrayLike, name: str, unit: str) -> None:
 
 
 def log_axis(axis: Axis, name: str, unit: str) -> None:
-    """Label a logarithmic axis; ticks carry the prefix: "100 M", "1 G"; short ranges get 1-2-5 ticks."""
+    """Label a logarithmic axis in one notation: "100 M", "1 G"; or 1, 10, 100; or powers of ten where a tick needs one.
+
+    Short ranges get 1-2-5 ticks.
+    """
     _label(axis, name, unit)
     axis.set_major_locator(_ReadableLog())
     axis.set_minor_locator(LogLocator(base=10, subs=tuple(range(2, 10)), numticks=99))
-    prefixed = takes_prefix(unit)
-    axis.set_major_formatter(FuncFormatter(lambda v, _: _tick_text(v, prefixed)))
+    axis.set_major_formatter(_LogText(prefixed=takes_prefix(unit)))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -144,12 +146,31 @@ def named_axis(axis: Axis, names: Sequence[str], positions: ArrayLike | None = N
         axis.set_tick_params(labelsize=6, pad=1)
 
 
-def _tick_text(value: float, prefixed: bool) -> str:
-    if value <= 0:
-        return ""
-    if prefixed:
-        return si(value, "op").removesuffix("op").rstrip() if value >= 1 else si(value, "s").removesuffix("s").rstrip()
-    return f"{value:g}" if 1e-4 <= value < 1e5 else f"$10^{{{math.log10(value):.0f}}}$"
+class _LogText(Formatter):
+    """Ticks of one logarithmic axis, all in one notation."""
+
+    def __init__(self, *, prefixed: bool) -> None:
+        self._prefixed = prefixed
+        self._powers = False
+
+    def format_ticks(self, values: Any) -> list[str]:
+        """Choose the notation by the ticks that show, then write all of them in it."""
+        assert self.axis is not None
+        low, high = sorted(self.axis.get_view_interval())
+        shown = [v for v in values if low * (1 - 1e-9) <= v <= high * (1 + 1e-9)]
+        self._powers = any(v < 1e-4 or v >= 1e5 for v in shown if v > 0)
+        return super().format_ticks(values)
+
+    def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002
+        if x <= 0:
+            return ""
+        if self._prefixed:
+            return si(x, "op").removesuffix("op").rstrip() if x >= 1 else si(x, "s").removesuffix("s").rstrip()
+        if not self._powers and 1e-4 <= x < 1e5:
+            return f"{x:g}"
+        power = math.floor(round(math.log10(x), 9))
+        factor = f"{x / 10.0**power:.3g}"
+        return f"$10^{{{power}}}$" if factor == "1" else rf"${factor}\cdot 10^{{{power}}}$"
 
 
 class _ScaledLocator(AutoLocator):

@@ -233,7 +233,7 @@ class Page:
             self.part += 1
             prefix = f"{self.name}-o{self.part}-"
             clean = sanitise(join(data["text/html"]), prefix, styles=self.styles, links=self.links, number=True)
-            return f'<div class="rich">{clean}</div>'
+            return f'<div class="rich">{_TABLE.sub(_mark_sentences, clean)}</div>'
         for kind in IMAGES:
             if kind in data:
                 return self._figure(*_image(kind, data[kind]))
@@ -265,6 +265,28 @@ class Page:
 
     def _buffers(self, model: str) -> Sequence[Mapping[str, Any]]:
         return [b for b in self.widgets.get(model, {}).get("buffers", []) if b.get("path") == ["value"]]
+
+
+_TABLE = re.compile(r"<table\b.*?</table>", re.S)
+_ROW = re.compile(r"<tr\b.*?</tr>", re.S)
+_SENTENCE = 41
+
+
+def _mark_sentences(table: re.Match[str]) -> str:
+    """Mark a table's columns that hold a sentence, which are set in lines: their cells, and their heads."""
+    rows = [re.findall(r"<td>(.*?)</td>", row, re.S) for row in _ROW.findall(table[0])]
+    width = max(map(len, rows), default=0)
+    long = {j for row in rows for j, text in enumerate(row) if len(text) >= _SENTENCE and "<" not in text}
+
+    def mark(row: re.Match[str]) -> str:
+        kind = "td" if "<td>" in row[0] else "th"
+        first = 0 if kind == "td" else row[0].count("<th>") - width
+        if not long or first < 0:
+            return row[0]
+        places = iter(range(-first, width))
+        return re.sub(f"<{kind}>", lambda m: f'<{kind} class="long">' if next(places, -1) in long else m[0], row[0])
+
+    return _ROW.sub(mark, table[0])
 
 
 INTERACTIVE = "Interactive in the notebook; shown here as it stands when the notebook opens."

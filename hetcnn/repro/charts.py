@@ -16,15 +16,16 @@ WIDTH, LEFT, RIGHT, STEP = 720, 14, 14, 7
 
 
 def verdict_bar(verdicts: Mapping[str, int]) -> str:
-    """Return a bar whose parts are as wide as the verdicts are frequent."""
-    parts = []
+    """Return a bar whose parts are as wide as the verdicts are frequent, numbers alone in it, their words below."""
+    parts, words = [], []
     for verdict in CHIPS:
         if count := verdicts.get(verdict, 0):
             name = verdict.replace(" ", "-")
-            parts.append(
-                f'<span class="v-{name}" style="flex:{count}" title="{count} {verdict}"><b>{count}</b> {verdict}</span>'
-            )
-    return f'<div class="bar" role="img" aria-label="{escape(str(dict(verdicts)))}">{"".join(parts)}</div>'
+            parts.append(f'<span class="v-{name}" style="flex:{count}" title="{count} {verdict}">{count}</span>')
+            words.append(f'<span class="chip v-{name}">{count} {verdict}</span>')
+    label = escape(", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
+    bar = f'<div class="bar" role="img" aria-label="{label}">{"".join(parts)}</div>'
+    return f'{bar}<p class="key">{" ".join(words)}</p>'
 
 
 def error_strip(claims: Sequence[Mapping[str, Any]], limit: float = 0.10) -> str:

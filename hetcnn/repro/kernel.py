@@ -25,8 +25,13 @@ POSIX = os.name == "posix"
 """Forks and local sockets are to be had; elsewhere kernels are plain and speak over TCP."""
 
 MATPLOTLIBRC = "svg.hashsalt: hetcnn\n"
-ARGUMENTS = ("--InlineBackend.figure_formats={'svg'}", "--HistoryManager.enabled=False")
-"""Figures come out as vector graphics; what they show does not change. No history is kept."""
+WHOLE_CELLS = "__import__('pandas').set_option('display.max_colwidth', None)"
+ARGUMENTS = (
+    "--InlineBackend.figure_formats={'svg'}",
+    "--HistoryManager.enabled=False",
+    f"--IPKernelApp.exec_lines={WHOLE_CELLS}",
+)
+"""Figures come out as vector graphics, tables with their texts whole; what they show does not change. No history."""
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hetcnn.repro.claims import Claim
 
-__all__ = ["CHIPS", "chip", "claim_html", "percent", "scorecard_html", "scorecard_text", "unit", "value"]
+__all__ = ["CHIPS", "chip", "claim_html", "ours", "percent", "scorecard_html", "scorecard_text", "summary", "unit"]
 
 CHIPS: Mapping[str, tuple[str, str]] = {
     "exact": ("#0b6e4f", "#ddf3ea"),
@@ -31,23 +32,39 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def value(number: Any, decimals: int | None = None) -> str:
-    """Format a claim's value: ranges with a dash, numbers with one place more than was printed.
+def value(number: Any, decimals: int | None = None, digits: int = 4) -> str:
+    """Format a claim's value: ranges with a dash; one decimal more than was printed, if `digits` leave room for it.
 
-    >>> value([0.6, 0.9]), value(11.2534, 1), value(4272048, 0), value(None), value("B4-s4")
-    ('0.6 – 0.9', '11.25', '4272048', '–', 'B4-s4')
+    >>> value([0.6, 0.9]), value(11.2534, 1), value(144882.4, 0), value(None), value("B4-s4")
+    ('0.6 – 0.9', '11.25', '144882', '–', 'B4-s4')
     """
     if number is None:
         return "–"
     if isinstance(number, str):
         return number
     if isinstance(number, list | tuple):
-        return " – ".join(value(n, decimals) for n in number)
+        return " – ".join(value(n, decimals, digits) for n in number)
     if isinstance(number, int) or (float(number).is_integer() and abs(number) < 1e15 and not decimals):
         return str(int(number))
     if decimals is not None and 0 <= decimals <= 6 and abs(number) >= 10.0 ** -(decimals + 1):
-        return f"{number:.{decimals + 1}f}"
-    return f"{number:.4g}"
+        room = digits - 1 - math.floor(math.log10(abs(number)))
+        return f"{number:.{max(min(decimals + 1, room), 0)}f}"
+    return f"{number:.{digits}g}"
+
+
+def ours(claim: Mapping[str, Any]) -> str:
+    """Format the model's value with at most one digit more than the published one shows, from four digits on with none.
+
+    >>> ours({"published": 121290, "decimals": 0, "model": 144882.4})
+    '144882'
+    >>> ours({"published": 8.1, "decimals": 1, "model": 11.253})
+    '11.3'
+    """
+    if isinstance(claim["published"], str):
+        return value(claim["model"])
+    shown = [part.lstrip("-0.").replace(".", "") for part in published(claim).split(" – ")]
+    count = max(map(len, shown))
+    return value(claim["model"], claim.get("decimals"), max(count + (count < 4), 3))
 
 
 def published(claim: Mapping[str, Any]) -> str:
@@ -59,8 +76,8 @@ def published(claim: Mapping[str, Any]) -> str:
 
 
 def unit(claim: Mapping[str, Any]) -> str:
-    """A claim's unit; a pure number has none to show."""
-    return "" if claim["unit"] == "1" else str(claim["unit"])
+    """A claim's unit; a pure number has none to show, and words ("B4-s4") none at all."""
+    return "" if claim["unit"] == "1" or isinstance(claim["published"], str) else str(claim["unit"])
 
 
 def chip(verdict: str) -> str:
@@ -72,11 +89,11 @@ def chip(verdict: str) -> str:
 
 def claim_html(claim: Claim) -> str:
     """Return one claim as a line of HTML: where, the published value, and what is expected of it."""
-    shown = published({"published": claim.published, "decimals": claim.decimals})
+    fields = {"published": claim.published, "decimals": claim.decimals, "unit": claim.unit}
+    shown = f"<b>{escape(published(fields))}</b> {escape(unit(fields))}".rstrip()
     marks = ", ".join([claim.kind, claim.role, claim.expect.replace("_", " ")])
     return (
-        f"<span><code>{escape(claim.id)}</code> {escape(claim.where)}: <b>{escape(shown)}</b> {escape(claim.unit)} "
-        f"<small>({escape(marks)})</small></span>"
+        f"<span><code>{escape(claim.id)}</code> {escape(claim.where)}: {shown} <small>({escape(marks)})</small></span>"
     )
 
 
@@ -103,6 +120,19 @@ def headline_rows(card: Mapping[str, Any]) -> list[list[str]]:
     return rows if len(rows) == 1 else [*rows, headline_row(card["overall"], "all")]
 
 
+def summary(card: Mapping[str, Any]) -> str:
+    """The headline over all papers in one line.
+
+    >>> summary({"overall": {"checks": 5, "reproduced": 3, "median_error": 0.034}})
+    '3 of 5 checks reproduced, median error 3.4 %'
+    """
+    overall = card["overall"]
+    if not overall["checks"]:
+        return "no checks on file"
+    error = "" if overall["median_error"] is None else f", median error {percent(overall['median_error'])}"
+    return f"{overall['reproduced']} of {overall['checks']} checks reproduced{error}"
+
+
 def scorecard_text(card: Mapping[str, Any], most: int = 20) -> str:
     """Return the headline as aligned text, with the first of the unexpected claims below."""
     rows = [list(COLUMNS), *headline_rows(card)]
@@ -121,18 +151,21 @@ def scorecard_html(card: Mapping[str, Any], most: int = 15) -> str:
     off = sorted((c for c in card["claims"] if c["verdict"] == "off"), key=lambda c: c["role"] != "check")
     if off:
         more = f", the first {most} of them here" if len(off) > most else ""
-        html += f"<p>{len(off)} claims are off{more}:</p>" + table(OFF, [_off_row(c) for c in off[:most]])
+        several = len(card["papers"]) > 1  # "Table 5" alone says little where there are five papers
+        rows = [[escape(c["paper"])] * several + _off_row(c) for c in off[:most]]
+        html += f"<p>{len(off)} claims are off{more}:</p>" + table(("paper",) * several + OFF, rows)
     return html
 
 
-OFF = ("claim", "where", "published", "ours", "error", "why")
+OFF = ("claim", "where", "published", "ours", "unit", "error", "why")
 
 
 def _off_row(claim: Mapping[str, Any]) -> list[str]:
     texts = [
         claim["where"].replace(" ", "\N{NO-BREAK SPACE}", 1),
-        f"{published(claim)} {unit(claim)}",
-        value(claim["model"], claim.get("decimals")),
+        published(claim),
+        ours(claim),
+        unit(claim),
         percent(claim["rel_error"]).replace(" ", "\N{NO-BREAK SPACE}"),
         claim["known_miss"] or claim["note"] or "",
     ]

@@ -140,6 +140,7 @@ def _template() -> Any:
         "kinds": KINDS,
         "rows": markup.headline_rows,
         "columns": markup.COLUMNS,
-        "value": markup.value,
+        "ours": markup.ours,
+        "summary": markup.summary,
     }
     return environment.get_template("report.html")

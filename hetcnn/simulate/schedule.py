@@ -229,7 +229,8 @@ class Schedule:
         """Draw which engine works on which frame until the first `frames` frames have left, or for `until` seconds.
 
         Jobs of one frame without a pause between them are one bar. Software has a row for each core that is busy at
-        once. Needs `record=True`.
+        once; on cores that are shared fairly, where more may run than there are cores, one for each thread ("cpu
+        thread 3"). Needs `record=True`.
         """
         from hetcnn.plots import gantt
 
@@ -242,10 +243,11 @@ class Schedule:
     def bars(self, until: float = math.inf) -> list[tuple[str, int, float, float]]:
         """Return (row, frame from 1, start, finish) of what starts before `until`, jobs without a pause joined.
 
-        Rows come in order of declaration, then cores. Needs `record=True`.
+        Rows come in order of declaration, then cores or, where these are shared fairly, threads. Needs `record=True`.
         """
         log = self._recorded("a picture")
         engines, layers = self.system.engines, self.system.layers
+        shared = {slots.name for slots in self.system.slots if slots.fair}
         order = [i for i in range(len(log.who)) if log.start[i] < until]
         order.sort(key=lambda i: (log.start[i], log.finish[i]))
         rows: dict[str, list[tuple[int, float, float]]] = {engine.name: [] for engine in engines}
@@ -254,7 +256,8 @@ class Schedule:
             if log.who[i] < len(engines):
                 name = engines[log.who[i]].name
             else:
-                name = _free_row(rows, layers[log.layer[i]].core or "software", start)
+                core = layers[log.layer[i]].core or "software"
+                name = _free_row(rows, f"{core} thread" if core in shared else core, start)
             row = rows.setdefault(name, [])
             if row and row[-1][0] == frame and start - row[-1][2] <= 1e-9 * finish:
                 row[-1] = (frame, row[-1][1], finish)

@@ -102,6 +102,23 @@ def test_a_widget_without_a_figure_is_shown_by_its_saved_state(tmp_path: Path) -
     assert "<b>captured</b>" in html
 
 
+def test_a_cell_of_a_table_that_holds_a_sentence_is_marked(tmp_path: Path) -> None:
+    sentence = "a sentence that is far too long for one line of a table"
+    html = page(tmp_path).output(shown({"text/html": f"<table><tr><td>1.5</td><td>{sentence}</td></tr></table>"}))
+    assert f'<td>1.5</td><td class="long">{sentence}</td>' in html
+
+
+def test_columns_of_sentences_are_marked_whole_with_their_heads(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"x": [1.5, 2.5], "why": ["word " * 9 + "x", "short"]})
+    html = page(tmp_path).output(shown({"text/html": table.to_html()}))
+    assert '<th class="long">why</th>' in html
+    assert html.count('<td class="long">') == 2
+    assert "<td>1.5</td>" in html
+    plain = page(tmp_path).output(shown({"text/html": table[["x"]].to_html()}))
+    assert "long" not in plain
+
+
 def test_streams_are_joined_and_plain() -> None:
     assert plain("\x1b[31mred\x1b[0m\n 10%\r100%\n") == "red\n100%\n"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hetcnn.repro import report
+from hetcnn.repro import charts, report
 from hetcnn.repro.claims import Claim
 from hetcnn.repro.runner import Failure, Outcome
 from hetcnn.repro.scorecard import Scorecard, evaluate
@@ -109,6 +109,31 @@ def test_every_claim_is_in_its_papers_table(html: str) -> None:
     for verdict in ("exact", "off", "reproduced", "inconsistent", "out of scope"):
         assert f">{verdict}</span>" in claims
     assert "A toy paper &amp; more" in claims
+
+
+def test_the_headline_stands_above_what_is_off(html: str) -> None:
+    top = html[html.index("<main>") : html.index('id="misses"')]
+    assert "3 of 5 checks reproduced, median error " in top
+
+
+def test_what_is_off_names_its_paper(html: str) -> None:
+    misses = html[html.index('id="misses"') : html.index('id="headline"')]
+    assert misses.count('<td><a href="#paper-toy">toy</a></td>') == misses.count('<td class="id">') == 2
+
+
+def test_units_stand_once_in_a_column_and_never_after_words(html: str) -> None:
+    rows = re.findall(r'<tr id="claim-toy-(.*?)">(.*?)</tr>', html, re.S)
+    cells = {
+        name: [re.sub(r"<.*?>", "", c).strip() for c in re.findall(r"<td.*?</td>", row, re.S)] for name, row in rows
+    }
+    assert cells["good"][2:5] == ["8.1 ± 0.05", "8.10", "frames/s"]
+    assert cells["word"][2:5] == ["B4-s4", "B4-s4", ""]
+
+
+def test_a_bar_of_verdicts_holds_numbers_and_its_key_the_words() -> None:
+    bar, _, key = charts.verdict_bar({"exact": 90, "off": 1}).partition("</div>")
+    assert re.findall(r">(\w+)</span>", bar) == ["90", "1"]
+    assert re.findall(r">([\w ]+)</span>", key) == ["90 exact", "1 off"]
 
 
 def test_nothing_in_a_notebook_reaches_the_page_as_markup(html: str) -> None:

@@ -99,11 +99,13 @@ def test_forked_and_plain_kernels_show_the_same(project: Any, tmp_path: Path) ->
         project.code("hash('a'), __name__, sorted(k for k in globals() if not k.startswith('_'))"),
         project.code("import os, sys; sys.path, sorted(os.environ), os.getcwd()"),
         project.code("print('out'); print('err', file=sys.stderr)"),
+        project.code("import pandas; pandas.DataFrame({'why': ['word ' * 20 + 'last']})"),
     )
     (plain,) = runner.run([job(path)], tmp_path / "plain", Log(), fork=False)
     (forked,) = runner.run([job(path)], tmp_path / "forked", Log(), fork=True)
     assert outputs(plain) == outputs(forked)
     assert "image/svg+xml" in outputs(plain)[0][0]
+    assert "word last</td>" in "".join(outputs(plain)[-1][0]["text/html"])  # pandas would cut it at 50 characters
 
 
 def test_forks_do_not_share_random_numbers(project: Any, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -255,3 +256,11 @@ def test_the_scorecard_reads_in_a_terminal_and_in_a_notebook() -> None:
     assert "unexpected: toy a<b: expected 'reproduces', got 'off'" in str(missed)
     assert "a&lt;b" in missed._repr_html_()
     assert "a<b" not in missed._repr_html_()
+
+
+def test_the_scorecard_of_several_papers_says_whose_claim_is_off() -> None:
+    one = card(claim("a", 8.1, known_miss="why"), 99.0)
+    two = Scorecard({"toy": "t", "second": "s"}, (*one.results, replace(one.results[0], paper="second")))
+    assert "<td>toy</td><td><code>a</code></td>" in two._repr_html_()
+    assert "<td>second</td><td><code>a</code></td>" in two._repr_html_()
+    assert "<tr><td><code>a</code></td>" in one._repr_html_()
