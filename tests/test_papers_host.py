@@ -129,6 +129,8 @@ def test_a_record_without_runs_has_no_designs():
     bare = Comparison(replace(shipped().record, runs=(), runtime={}))
     assert np.isnan(bare.behind("alexnet", "split"))
     assert bare.chosen("alexnet", "split") is None
+    assert functions.rates_median(lambda: bare, "split") is None
+    assert functions.behind_median(lambda: bare, "split") is None
     assert tables.splits("alexnet", bare).sizes["cut"] == 0
     assert tables.mixed(bare).sizes["network"] == 0
     assert np.isnan(tables.designs(bare)["measured"]).all()

@@ -121,6 +121,8 @@ def _kernels(
     disturbed: dict[str, list[tuple[float, Kernels]]] = {name: [] for name in engines}
     for number in range(2 * passes if patience else passes):
         order = [name for name in engines if len(calm[name]) < passes]
+        if not order:
+            break
         random.Random(number).shuffle(order)
         for name in order:
             _visit(engines[name], machine, patience, calm[name], disturbed[name])

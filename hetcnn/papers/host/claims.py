@@ -43,17 +43,19 @@ def rate_error(source: Source, network: str, design: str) -> float | None:
     return None if run is None else 100 * (found.predicted(run) / run.rate - 1)
 
 
-def rates_median(source: Source, design: str) -> float:
-    """Return the median over the networks of the absolute error of predicted frames/s in %."""
+def rates_median(source: Source, design: str) -> float | None:
+    """Return the median over the networks of the absolute error of predicted frames/s in %; None without any run."""
     found = source()
     errors = [rate_error(source, n, design) for n in found.networks]
-    return float(np.median([abs(e) for e in errors if e is not None]))
+    known = [abs(e) for e in errors if e is not None]
+    return float(np.median(known)) if known else None
 
 
-def behind_median(source: Source, design: str) -> float:
+def behind_median(source: Source, design: str) -> float | None:
     """Return the median over the networks of what the chosen design loses to the best measured one, in %."""
     found = source()
-    return 100 * float(np.nanmedian([found.behind(n, design) for n in found.networks]))
+    known = [found.behind(n, design) for n in found.networks if found.record.runs_of(n, design)]
+    return 100 * float(np.median(known)) if known else None
 
 
 def _recorded() -> Iterator[Entry]:
