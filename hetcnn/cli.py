@@ -351,6 +351,9 @@ def _measure(options: argparse.Namespace) -> int:
 
     measured = measure(quick=options.quick, say=lambda step: print(f"  {step}", file=sys.stderr, flush=True))
     print(f"  {energy.reason()}", file=sys.stderr)
+    for line in board.report(measured):
+        print(line)
+    print()
     path = board.write(measured, options.out)
     print(text.platform_text(platform.load(path)))
     print(f"board: {path} ({measured.seconds:.0f} s)", file=sys.stderr)

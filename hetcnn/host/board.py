@@ -13,7 +13,7 @@ from hetcnn.host.measure import Figure, Measured
 from hetcnn.platform import Platform
 from hetcnn.units import si
 
-__all__ = ["MOST_CORES", "to_platform", "to_toml", "write"]
+__all__ = ["MOST_CORES", "report", "to_platform", "to_toml", "write"]
 
 MOST_CORES = 4
 """Cores that become devices of their own; more make the search for pipelines slow and the file long."""
@@ -40,6 +40,18 @@ def write(measured: Measured, path: Path) -> Path:
     return path
 
 
+def report(measured: Measured) -> Iterator[str]:
+    """Yield every measured figure in a line: products and memory per thread count, the call, kinds of layer."""
+    named: list[tuple[Figure, str]] = [(figure, "op/s") for figure in measured.gemm.values()]
+    named += [(figure, "B/s") for figure in measured.memory.values()]
+    named += [(measured.call, "s")]
+    named += [(figure, "op/s") for kinds in measured.kinds.values() for figure in kinds.values()]
+    labels = [""] * (len(named) - sum(map(len, measured.kinds.values())))
+    labels += [f"{kind}, " for kinds in measured.kinds.values() for kind in kinds]
+    for (figure, unit), label in zip(named, labels, strict=True):
+        yield f"{_digits(figure.value, unit):>12}  {label}{figure.source}"
+
+
 def _text(value: str) -> str:
     return json.dumps(re.sub(r"\s+", " ", value), ensure_ascii=False)
 
@@ -59,15 +71,16 @@ def _lines(measured: Measured) -> Iterator[str]:
     about = (
         f"Measured by 'hetcnn measure' in {measured.seconds:.0f} s. {machine}. Peaks are the best float32 product of "
     )
-    about += (
-        "several shapes; efficiencies are medians over layers of made-up networks in hetcnn's NumPy engine, over the "
-    )
+    about += "several shapes; efficiencies are medians over layers of made-up networks of each engine, over the "
     about += "peak. Spread: uncertainty of the median."
     yield f"about = {_text(about)}"
     yield ""
+    yield "# Everything that was measured:"
+    yield from (f"#   {line}" for line in report(measured))
+    yield ""
     yield "[memories.dram]"
     yield 'title = "Main memory"'
-    yield _quantity("bandwidth", measured.bandwidth(max(measured.threads)), "B/s")
+    yield _quantity("bandwidth", _best(measured), "B/s")
     if machine.memory:
         yield f'capacity = {{ value = "{machine.memory} B", source = "reported by the system" }}'
     names = [f"{prefix}-{n}" for prefix in _engines(measured) for n in range(1, min(cores, MOST_CORES) + 1)]
@@ -85,6 +98,11 @@ def _engines(measured: Measured) -> list[str]:
     return ["core", *(["ort"] if measured.kinds.get("onnxruntime") else [])]
 
 
+def _best(measured: Measured) -> Figure:
+    """What the memory gives at best, on however many threads."""
+    return max((measured.bandwidth(threads) for threads in measured.threads), key=lambda figure: figure.value)
+
+
 def _core(measured: Measured, name: str) -> Iterator[str]:
     prefix, number = name.split("-")
     peak = measured.peak(1)
@@ -99,8 +117,7 @@ def _core(measured: Measured, name: str) -> Iterator[str]:
     yield _quantity("peak", peak, "op/s")
     yield _quantity("launch", measured.call, "s")
     yield f"[devices.{name}.bandwidth]"
-    bandwidth, total = measured.bandwidth(1), measured.bandwidth(max(measured.threads))
-    yield _quantity("dram", bandwidth if bandwidth.value <= total.value else total, "B/s")
+    yield _quantity("dram", measured.bandwidth(1), "B/s")
     if measured.machine.caches:
         yield f"[devices.{name}.buffers]"
         for cache in measured.machine.caches:
