@@ -74,10 +74,13 @@ def render(
 
 
 def _missed(card: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    """The claims that are off: those of the headline first, the others by kind; unexpected ones before known misses."""
+    """The claims that are off: those of the headline first, the others by kind.
+
+    Unexpected ones come before known misses, and live measurements, which depend on the load, last.
+    """
     found: dict[str, list[Mapping[str, Any]]] = {"checks": [], **{kind: [] for kind in KINDS}}
     off = [claim for claim in card["claims"] if claim["verdict"] == "off"]
-    for claim in sorted(off, key=lambda c: c["known_miss"] is not None):
+    for claim in sorted(off, key=lambda c: (not c["gate"], c["known_miss"] is not None)):
         found[_kind(claim)].append(claim)
     return found
 
