@@ -168,8 +168,8 @@ def _verdicts():
 
 CHANGES = {
     "all prices": lambda m: replace(m, common=1.1 * m.common, own={k: 1.1 * v for k, v in m.own.items()}),
-    "winograd": lambda m: replace(m, own=m.own | {"winograd": 1.2 * m.own["winograd"]}),
-    "1x1": lambda m: replace(m, own=m.own | {"1x1": 1.2 * m.own["1x1"]}),
+    "winograd": lambda m: replace(m, own=m.own | {"winograd": 1.1 * m.own["winograd"]}),
+    "1x1": lambda m: replace(m, own=m.own | {"1x1": 1.1 * m.own["1x1"]}),
 }
 
 

@@ -1,6 +1,5 @@
 """Pipe-it: the model against arithmetic on published numbers, laws, brute force; and it can turn red."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ from hetcnn.papers import pipeit
 from hetcnn.papers.pipeit import figures, kernel_level, layers, power, tables, times
 from hetcnn.papers.pipeit.search import parse_configuration
 from hetcnn.papers.published import number
-from hetcnn.repro import claims, scorecard
 
 NETWORKS = layers.NETWORKS
 
@@ -133,22 +131,9 @@ def test_every_table_is_labelled(where):
         assert variable.attrs["long_name"], name
 
 
-def _clear_caches() -> None:
-    for name, module in list(sys.modules.items()):
-        if name.startswith("hetcnn.papers.pipeit"):
-            for thing in vars(module).values():
-                if callable(getattr(thing, "cache_clear", None)):
-                    thing.cache_clear()
-
-
-def _verdicts() -> list[str]:
-    results = scorecard.evaluate(claims.load("pipeit"), pipeit.CLAIMS, "pipeit")
-    return [f"{r.claim.id}: {r.verdict}" for r in results]
-
-
 @pytest.fixture(scope="module")
-def nominal():
-    return _verdicts()
+def nominal(verdicts):
+    return verdicts("pipeit")
 
 
 CONSTANTS = {
@@ -166,17 +151,7 @@ CONSTANTS = {
 
 
 @pytest.mark.parametrize("name", list(CONSTANTS))
-def test_ten_per_cent_on_any_constant_changes_a_verdict(name, monkeypatch, nominal):
+def test_ten_per_cent_on_any_constant_changes_a_verdict(name, verdicts_after, nominal):
     function, change = CONSTANTS[name]
-    home = {"remote_cost": kernel_level, "cluster_power": power}.get(function, times)
-    original = getattr(home, function)
-    _clear_caches()
-    changed = lambda *args, **kwargs: change(original(*args, **kwargs))  # noqa: E731
-    for module_name, module in list(sys.modules.items()):
-        if module_name.startswith("hetcnn.papers.pipeit") and getattr(module, function, None) is original:
-            monkeypatch.setattr(module, function, changed)
-    try:
-        assert _verdicts() != nominal
-    finally:
-        monkeypatch.undo()
-        _clear_caches()
+    original = getattr({"remote_cost": kernel_level, "cluster_power": power}.get(function, times), function)
+    assert verdicts_after("pipeit", original, change) != nominal

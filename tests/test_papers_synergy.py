@@ -1,6 +1,5 @@
 """Synergy: jobs and times by hand, the simulation against closed forms and laws, headlines; and it can turn red."""
 
-import sys
 import tomllib
 from dataclasses import replace
 
@@ -25,7 +24,7 @@ from hetcnn.papers.synergy.machine import (
     stages,
 )
 from hetcnn.papers.synergy.sensitivity import variants
-from hetcnn.repro import claims, scorecard
+from hetcnn.repro import claims
 
 ROUND = Machine(Parameters(neon=1e-4, im2col=1e-8, output=1e-7, job=1e-3, mac=1e-8))
 
@@ -264,22 +263,9 @@ def test_every_table_is_labelled(where):
         assert variable.attrs["long_name"], name
 
 
-def _clear_caches() -> None:
-    for name, module in list(sys.modules.items()):
-        if name.startswith("hetcnn.papers.synergy"):
-            for thing in vars(module).values():
-                if callable(getattr(thing, "cache_clear", None)):
-                    thing.cache_clear()
-
-
-def _verdicts() -> list[str]:
-    results = scorecard.evaluate(claims.load("synergy"), synergy.CLAIMS, "synergy")
-    return [f"{r.claim.id}: {r.verdict}" for r in results]
-
-
 @pytest.fixture(scope="module")
-def nominal():
-    return _verdicts()
+def nominal(verdicts):
+    return verdicts("synergy")
 
 
 def _rate(name):
@@ -298,16 +284,7 @@ CONSTANTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(CONSTANTS))
-def test_ten_per_cent_on_any_constant_changes_a_verdict(name, monkeypatch, nominal):
+def test_ten_per_cent_on_any_constant_changes_a_verdict(name, verdicts_after, nominal):
     function, change = CONSTANTS[name]
     original = getattr({"machine": fitting, "rails": power}[function], function)
-    _clear_caches()
-    changed = lambda *args, **kwargs: change(original(*args, **kwargs))  # noqa: E731
-    for module_name, module in list(sys.modules.items()):
-        if module_name.startswith("hetcnn.papers.synergy") and getattr(module, function, None) is original:
-            monkeypatch.setattr(module, function, changed)
-    try:
-        assert _verdicts() != nominal
-    finally:
-        monkeypatch.undo()
-        _clear_caches()
+    assert verdicts_after("synergy", original, change) != nominal
