@@ -561,3 +561,15 @@ def test_explorer_follows_the_network():
         widget.explore("alexnet", "conv9")
     with pytest.raises(HetcnnError, match="unknown mode 'fast'"):
         widget.draw("alexnet", "conv2", "fast")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("field", "factor"), [("clock", 1.1), ("bandwidth", 0.9), ("bandwidth", 1.1), ("bank", 0.9)])
+def test_ten_per_cent_on_the_machine_changes_a_verdict(field, factor, verdicts, verdicts_after):
+    """Not so of the weights buffers, ports and latency: the sensitivity table says how little they matter."""
+
+    def change(made):
+        value = factor * getattr(made, field)
+        return replace(made, **{field: int(value) if field == "bank" else value})
+
+    assert verdicts_after("snowflake", machine, change) != verdicts("snowflake")
