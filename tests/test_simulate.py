@@ -993,3 +993,14 @@ def test_heavy_imports_wait_for_first_use():
     code = f"import sys, hetcnn.simulate; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_rate_is_the_slope_of_the_exits():
+    pe = Engine("pe", time=2.0)
+    regular = simulate(System([Cluster("C0", [pe])], [Layer("a", jobs=3, cluster="C0")]), 12, 2)
+    assert regular.rate == pytest.approx(regular.throughput) == pytest.approx(1 / 6)
+    # exits at 1, 2 and 4 s between two frames that do not count: (-1 x 1 + 1 x 4) / 2 seconds a frame
+    uneven = dataclasses.replace(regular, frames=5, warmup=1, left=np.array([0.0, 1.0, 2.0, 4.0, 9.0]))
+    assert uneven.rate == pytest.approx(2 / 3)
+    alone = simulate(System([Cluster("C0", [pe])], [Layer("a", jobs=3, cluster="C0")]), 1, 0)
+    assert alone.rate == alone.throughput == pytest.approx(1 / 6)
