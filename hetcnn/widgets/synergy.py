@@ -63,7 +63,7 @@ def draw(
     schedule = run(machine(), network, mine, record=True)
     _, panels = plt.subplots(1, 2, figsize=(10.4, 4.6), width_ratios=[2.6, 1])
     left = new_axes(panels[0])
-    schedule.gantt(until=_INTERVALS / schedule.throughput, ax=left)
+    schedule.gantt(until=_INTERVALS / schedule.rate, ax=left)
     moved = "stealing" if stealing else "static"
     used = 100 * float(schedule.utilisation.mean())
     left.set_title(f"{network} on {cluster_name(mine.clusters)}, {moved}: accelerators used {used:.0f} %")

@@ -78,4 +78,4 @@ def best_free(machine: Machine, name: str, variant: int = 0) -> Design:
 
 
 def _fastest(machine: Machine, name: str, designs: list[Design], variant: int) -> Design:
-    return max(designs, key=lambda d: round(run(machine, name, d, variant).throughput, 9))
+    return max(designs, key=lambda d: round(run(machine, name, d, variant).rate, 9))

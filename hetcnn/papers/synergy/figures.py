@@ -10,11 +10,11 @@ import xarray as xr
 
 from hetcnn.papers.published import numbers
 from hetcnn.papers.results import variable
-from hetcnn.papers.synergy import networks, power
+from hetcnn.papers.synergy import power
 from hetcnn.papers.synergy.custom import best_custom
 from hetcnn.papers.synergy.designs import DEFAULT, FPGA, NEON, Design, convolutions, run, system
 from hetcnn.papers.synergy.fitting import machine
-from hetcnn.papers.synergy.machine import NETWORKS, Machine, original_seconds, stages
+from hetcnn.papers.synergy.machine import NETWORKS, Machine, frame_ops, original_seconds, stages
 from hetcnn.simulate import Schedule, simulate
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _FIG7_FRAMES = 24
 def speedup(made: Machine, name: str, design: Design, variant: int = 0) -> float:
     """Return the speed-up over the original Darknet: of the throughput, or of the latency if not pipelined."""
     schedule = run(made, name, design, variant)
-    return original_seconds(name) * (schedule.throughput if design.pipelined else 1 / schedule.latency)
+    return original_seconds(name) * (schedule.rate if design.pipelined else 1 / schedule.latency)
 
 
 def _published(pattern: str, columns: Sequence[str]) -> NDArray[np.float64]:
@@ -63,7 +63,7 @@ def figure_7(network: str = "cifar_full") -> xr.Dataset:
     for row, memory in enumerate(("single", "multi")):
         for column, pes in enumerate(_FIG7_PES):
             design = Design(((0, 0, pes),), stealing=False, memory=memory)  # type: ignore[arg-type]
-            seconds[row, column] = 1 / simulate(system(made, layers, design), _FIG7_FRAMES).throughput
+            seconds[row, column] = 1 / simulate(system(made, layers, design), _FIG7_FRAMES).rate
     return xr.Dataset(
         {
             "time": variable("memory pes", 1e3 * seconds, "ms", "time per frame of the convolutions' jobs"),
@@ -80,7 +80,7 @@ def figure_9() -> xr.Dataset:
     gain = np.array([speedup(made, n, Design()) for n in NETWORKS])
     original = 1 / np.array([original_seconds(n) for n in NETWORKS])
     two_rates = 1 / np.array([made.original(stages(n)) for n in NETWORKS])
-    work = np.array([networks.load(n).ops / 1e9 for n in NETWORKS])
+    work = np.array([frame_ops(n) / 1e9 for n in NETWORKS])
     return xr.Dataset(
         {
             "throughput": variable("network", gain * original, "frames/s", "throughput of Synergy"),
@@ -299,7 +299,7 @@ def figure_14(network: str = "cifar_alex") -> xr.Dataset:
         names, mean, any_engine = cluster_times(schedule)
         busy.append(mean)
         occupied.append(any_engine)
-        ends.append(1e3 / schedule.throughput)
+        ends.append(1e3 / schedule.rate)
         share.append(100 * schedule.results["cluster_utilisation"].to_numpy())
     return xr.Dataset(
         {

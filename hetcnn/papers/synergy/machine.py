@@ -2,7 +2,8 @@
 
 A convolution C[N x M] = A[N x K] B[K x M] is cut into ceil(N/32) ceil(M/32) jobs of ceil(K/32) steps (Sec. 3). A job
 takes `steps x step time + job` seconds on an engine. An F-PE's step time follows from the paper's latency formula; that
-of a NEON thread, the overhead of a job and the rates of the software are fitted (`fitting`).
+of a NEON thread, the overhead of a job and the rates of the software are fitted (`fitting`). The rebuilt shapes have up
+to a tenth more or less work than the paper's networks: all work counts in proportion to what the paper implies.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = [
     "board",
     "clock",
     "cores",
+    "frame_ops",
     "jobs_makespan",
     "original_seconds",
     "stages",
@@ -48,7 +50,7 @@ class Assumptions:
     interval: cycles between products of an F-PE. s_pe: an S-PE's step time over an F-PE's. threads: of a convolution.
     mailbox: frames between layers. steal: jobs of one steal. pool, lrn: software s per read and per element. burst:
     latency of a row of a tile, in cycles. neon_threads: of the non-pipelined designs. neon_job: overhead of a job on
-    NEON over that on a PE.
+    NEON over that on a PE. work: of a frame, "implied" by the paper or that of the "rebuilt" shape.
     """
 
     interval: float = 16
@@ -61,6 +63,11 @@ class Assumptions:
     burst: float = 30
     neon_threads: int = 2
     neon_job: float = 1.0
+    work: str = "implied"
+
+    def __post_init__(self) -> None:
+        if self.work not in ("implied", "rebuilt"):
+            raise unknown("work of a frame", str(self.work), ("implied", "rebuilt"))
 
 
 NOMINAL = Assumptions()
@@ -78,7 +85,11 @@ class Parameters:
 
 
 class Stage(NamedTuple):
-    """One layer of the pipeline: jobs of `steps`, and what its software handles (elements, reads, MACs)."""
+    """One layer of the pipeline: jobs of `steps`, and what its software handles (elements, reads, MACs).
+
+    These are counts of the rebuilt shape; `scale` is the paper's work of a frame over that of the shape, and every
+    step, element and MAC takes that much longer.
+    """
 
     name: str
     jobs: int = 0
@@ -89,6 +100,7 @@ class Stage(NamedTuple):
     reads: int = 0
     normalised: int = 0
     fc: int = 0
+    scale: float = 1.0
 
 
 @cache
@@ -127,8 +139,20 @@ def stages(name: str, variant: int = 0) -> tuple[Stage, ...]:
     >>> [(s.name, s.jobs, s.steps) for s in stages("cifar_full") if s.jobs]      # 1024/32 x 1 jobs, 75 taps: 3 steps
     [('conv0', 32, 3), ('conv3', 8, 25), ('conv6', 4, 25)]
     """
-    made = (_stage(layer) for layer in networks.load(name, variant))
-    return tuple(stage for stage in made if stage is not None)
+    rebuilt = networks.load(name, variant)
+    made = (_stage(layer) for layer in rebuilt)
+    return tuple(stage._replace(scale=frame_ops(name) / rebuilt.ops) for stage in made if stage is not None)
+
+
+def frame_ops(name: str) -> float:
+    """Return the operations of a frame that the paper's Gop/s, frame rates and energies imply.
+
+    >>> frame_ops("cifar_full")                # Table 4: 1.67 Gop/s at 63.5 frames/s
+    26300000.0
+    """
+    if name not in NETWORKS:
+        raise unknown("benchmark of Synergy", name, NETWORKS)
+    return 1e6 * number("synergy", f"work.{name}")
 
 
 def _stage(layer: network.Layer) -> Stage | None:
@@ -191,15 +215,19 @@ class Machine:
         row = _tile() * 4
         return row / (_tile() + self.given.burst) * clock()
 
+    def scale(self, stage: Stage) -> float:
+        """Return what all work of a layer is multiplied by: `Stage.scale`, or 1 where rebuilt work counts as it is."""
+        return stage.scale if self.given.work == "implied" else 1.0
+
     def before(self, stage: Stage) -> float:
         """Return the seconds of software before a layer's jobs: im2col."""
-        return stage.im2col * self.parameters.im2col
+        return self.scale(stage) * stage.im2col * self.parameters.im2col
 
     def after(self, stage: Stage) -> float:
         """Return the seconds of software after a layer's jobs: bias, activation, pooling, normalisation, classifier."""
         p, a = self.parameters, self.given
         own = stage.outputs * p.output + stage.fc * p.mac
-        return own + stage.reads * a.pool + stage.normalised * a.lrn
+        return self.scale(stage) * (own + stage.reads * a.pool + stage.normalised * a.lrn)
 
     def software(self, layers: Iterable[Stage]) -> float:
         """Return the seconds of all software of a frame but the convolutions' products."""
@@ -207,7 +235,7 @@ class Machine:
 
     def original(self, layers: Sequence[Stage]) -> float:
         """Return the seconds of a frame of the original, single-threaded Darknet: two software rates."""
-        return self.software(layers) + sum(s.macs for s in layers) * self.parameters.mac
+        return self.software(layers) + sum(self.scale(s) * s.macs for s in layers) * self.parameters.mac
 
     def work(self, stage: Stage, kind: str) -> float:
         """Return the seconds of a layer's jobs on one engine of a kind."""
@@ -215,7 +243,7 @@ class Machine:
 
     def job(self, stage: Stage, kind: str) -> float:
         """Return the seconds of one job of a layer on one engine of a kind."""
-        return stage.steps * self.step(kind) + self.overhead(kind)
+        return self.scale(stage) * stage.steps * self.step(kind) + self.overhead(kind)
 
     def overhead(self, kind: str) -> float:
         """Return the overhead of a job on one engine of a kind."""

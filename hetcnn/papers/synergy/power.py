@@ -31,14 +31,14 @@ class Rails(NamedTuple):
     ddr: float
 
 
-def _ops(name: str, variant: int) -> float:
-    return 2.0 * sum(s.macs for s in stages(name, variant))
+def _ops(machine: Machine, name: str, variant: int = 0) -> float:
+    return 2.0 * sum(machine.scale(s) * s.macs for s in stages(name, variant))
 
 
 @cache
 def rails(machine: Machine) -> Rails:
     """Return the rails' numbers: least squares of relative errors, none negative."""
-    ops = np.array([run(machine, n, Design()).throughput * _ops(n, 0) for n in NETWORKS])
+    ops = np.array([run(machine, n, Design()).rate * _ops(machine, n) for n in NETWORKS])
     fpga, arm, ddr = (np.array([number("synergy", f"fig10.{n}.{rail}") for n in NETWORKS]) for rail in RAILS)
     one = np.ones((len(NETWORKS), 1))
     fabric = fit.nonnegative(np.column_stack([one, ops]), fpga).tolist()
@@ -47,9 +47,9 @@ def rails(machine: Machine) -> Rails:
 
 def rail_watts(machine: Machine, name: str, variant: int = 0) -> dict[str, float]:
     """Return the mean power in W of each rail while Synergy runs a network."""
-    found, seconds = rails(machine), 1 / run(machine, name, Design(), variant).throughput
+    found, seconds = rails(machine), 1 / run(machine, name, Design(), variant).rate
     parts = (
-        energy.rail_energy(seconds, static=found.fpga, per_op=found.per_op, ops=_ops(name, variant)),
+        energy.rail_energy(seconds, static=found.fpga, per_op=found.per_op, ops=_ops(machine, name, variant)),
         energy.rail_energy(seconds, static=found.arm),
         energy.rail_energy(seconds, static=found.ddr),
     )
@@ -59,7 +59,7 @@ def rail_watts(machine: Machine, name: str, variant: int = 0) -> dict[str, float
 
 def synergy_energy(machine: Machine, name: str, variant: int = 0) -> float:
     """Return the energy of a frame in J."""
-    return sum(rail_watts(machine, name, variant).values()) / run(machine, name, Design(), variant).throughput
+    return sum(rail_watts(machine, name, variant).values()) / run(machine, name, Design(), variant).rate
 
 
 def original_energy(name: str) -> float:

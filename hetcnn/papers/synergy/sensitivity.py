@@ -14,7 +14,7 @@ from hetcnn.papers.results import variable
 from hetcnn.papers.synergy import networks, power
 from hetcnn.papers.synergy.designs import Design
 from hetcnn.papers.synergy.figures import speedup
-from hetcnn.papers.synergy.fitting import machine
+from hetcnn.papers.synergy.fitting import fitted, machine
 from hetcnn.papers.synergy.machine import NETWORKS, NOMINAL, Assumptions, Machine
 
 __all__ = ["sensitivity", "shape_spread", "variants"]
@@ -47,11 +47,13 @@ def _headlines(made: Machine) -> tuple[float, float, float]:
 def sensitivity() -> xr.Dataset:
     """Return the headlines for each assumption over its range; the rates are fitted anew each time."""
     rows = np.array([_headlines(machine(given)) for given in variants().values()])
+    left = [100 * float(np.sqrt(np.mean(fitted(given).residuals ** 2))) for given in variants().values()]
     return xr.Dataset(
         {
             "speedup": variable("assumption", rows[:, 0], "1", "mean speed-up"),
             "gain": variable("assumption", rows[:, 1], "%", "mean gain of stealing over the static default"),
             "reduction": variable("assumption", rows[:, 2], "%", "mean energy reduction"),
+            "residual": variable("assumption", left, "%", "error of the fit on its calibrations, root mean square"),
         },
         {"assumption": list(variants())},
         {"title": "Sensitivity to the assumptions"},

@@ -15,7 +15,7 @@ from hetcnn.papers.synergy.custom import best_custom, best_free, cluster_name, p
 from hetcnn.papers.synergy.designs import Design, run
 from hetcnn.papers.synergy.figures import speedup
 from hetcnn.papers.synergy.fitting import RATES, fitted, machine
-from hetcnn.papers.synergy.machine import NETWORKS, original_seconds, stages
+from hetcnn.papers.synergy.machine import NETWORKS, frame_ops, original_seconds, stages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,7 +102,7 @@ def table_3() -> xr.Dataset:
     made = machine()
     original = np.array([1e3 * power.original_energy(n) for n in NETWORKS])
     synergy = np.array([1e3 * power.synergy_energy(made, n) for n in NETWORKS])
-    work = np.array([networks.load(n).ops / 1e6 for n in NETWORKS])
+    work = np.array([frame_ops(n) / 1e6 for n in NETWORKS])
     reduction = 100 * (1 - synergy / original)
     mean = float(reduction.mean())
     two = {"reading_error": 0.005}
@@ -129,8 +129,8 @@ def table_3() -> xr.Dataset:
 def table_4() -> xr.Dataset:
     """Return Synergy's columns of Table 4: non-pipelined latency, throughput, Gop/s and energy per frame."""
     made = machine()
-    rate = np.array([run(made, n, Design()).throughput for n in TABLE4])
-    work = np.array([networks.load(n).ops / 1e9 for n in TABLE4])
+    rate = np.array([run(made, n, Design()).rate for n in TABLE4])
+    work = np.array([frame_ops(n) / 1e9 for n in TABLE4])
     rows = {
         "latency": ([1e3 * run(made, n, Design(pipelined=False)).latency for n in TABLE4], "ms", "latency"),
         "rate": (rate, "frames/s", "throughput"),
