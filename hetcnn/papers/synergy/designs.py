@@ -25,7 +25,7 @@ DEFAULT: Clusters = ((2, 2, 0), (0, 0, 6))
 FPGA: Clusters = ((0, 2, 0), (0, 0, 6))
 NEON: Clusters = ((2, 0, 0),)
 
-FRAMES = 90
+FRAMES = 72
 """Frames of a pipelined run: its rate is within 0.5 % of that of a run many times as long."""
 _ALONE = 4  # frames of a run that is not pipelined: they are all alike
 _FLOAT = 4
