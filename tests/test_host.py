@@ -75,6 +75,8 @@ def test_the_terms_of_a_product_are_equation_5s():
         "small k n": 3 * 16 * 32,
         "small m n": 3 * 8 * 32,
         "small m k n": 3 * 8 * 16 * 32,
+        "small loads": 3 * 2 * 16 * 32,  # eight rows are two tiles of six
+        "small spreads": 3 * 8 * 16 * 1,
     }
 
 

@@ -33,8 +33,8 @@ class Settings:
     `least`: kernels from which an algorithm has prices of its own.
     """
 
-    strength: float = 1.0
-    robust: float = 0.05
+    strength: float = 0.3
+    robust: float = 0.1
     least: int = 8
 
 

@@ -22,6 +22,8 @@ GEMM = ("products", "m k", "k n", "m n", "m k n")
 """Equation 5's terms of one matrix product (m, k) by (k, n), without those that no product has alone."""
 REGIMES = ("small", "large", "vector")
 """How OpenBLAS multiplies: without packing its operands, with packing, and matrix by vector."""
+TILE = ("loads", "spreads")
+"""What fills registers: a tile of 6 rows by 64 columns loads 64 floats of B and spreads 6 of A for each of k."""
 ROW = ("products", "floats", "ends")
 """Terms of a vector by a matrix, another loop than a matrix by a vector: its floats, and those of both vectors."""
 PASSES = ("copy", "pass", "clip", "reduce", "gather")
@@ -29,6 +31,7 @@ PASSES = ("copy", "pass", "clip", "reduce", "gather")
 TERMS = (
     "calls",
     *(f"{regime} {term}" for regime in REGIMES for term in GEMM),
+    *(f"{regime} {term}" for regime in REGIMES[:2] for term in TILE),
     *(f"row {term}" for term in ROW),
     *(f"{kind} {what}" for kind in PASSES for what in ("floats", "runs", "calls")),
     "gather conflicts",
@@ -105,10 +108,15 @@ def _product(a: Any, b: Any) -> dict[str, float]:
     if m == 1 < n:
         return {"row products": float(count), "row floats": float(count * k * n), "row ends": float(count * (k + n))}
     regime = "vector" if n == 1 else "small" if m * k * n <= SMALL else "large"
-    # The kernels work on whole vectors of columns (half ones of 16, where that is enough) and on a few rows at a time.
+    # The kernels work on whole vectors of columns and on a few rows at a time. AVX-512 has vectors of 16 floats, but
+    # masks the rest of a row: counting in eights explains both kinds, and the loads are counted in full ones.
     wide, high = (_pad(n, _LANES), _pad(m, _ROWS)) if regime != "vector" else (n, m)
     values = (1, m * k, k * n, m * n, high * k * wide)
-    return {f"{regime} {term}": float(count * value) for term, value in zip(GEMM, values, strict=True)}
+    found = {f"{regime} {term}": float(count * value) for term, value in zip(GEMM, values, strict=True)}
+    if regime != "vector":
+        found[f"{regime} loads"] = float(count * ceil(m / 6) * k * _pad(n, 16))
+        found[f"{regime} spreads"] = float(count * m * k * ceil(n / 64))
+    return found
 
 
 def _pass(kind: str, target: Any, *others: Any) -> dict[str, float]:
