@@ -67,7 +67,7 @@ class _Maker:
         self.rng, self.grid = rng, number % 4 == 0
         self.tiny, self.heavy, self.large = number % 4 == 2, number % 4 == 3, number % 20 in LARGE
         self.pixelwise = number % 3 == 2
-        sizes = [28, 32, 32, 48, 64] if self.tiny else [224, 224, 224, 227, 192, 160, 112]
+        sizes = [28, 32, 32, 48, 64] if self.tiny else [224, 224, 224, 227, 231, 192, 160, 112]
         size = int(rng.choice(sizes))
         self.b = Builder(name, (1, 3, size, size))
         self.most_weights = 3e4 if self.tiny else 5e6 if self.heavy or self.large else 1e6
@@ -95,14 +95,19 @@ class _Maker:
         return self.b.build(self.b.softmax(self.classifier(x)))
 
     def stem(self) -> Tensor:
+        """Every second one without padding, whose output may have any number of pixels across, primes too."""
         kernel, stride = int(self.rng.choice([3, 5, 7, 9, 11])), int(self.rng.choice([1, 2, 2, 3, 4]))
+        pad = kernel // 2 * int(self.rng.integers(2))
         if self.large:
-            kernel, stride = int(self.rng.choice([3, 5])), 1
+            kernel, stride, pad = int(self.rng.choice([3, 5])), 1, 1
         elif self.b.input.shape[2] > 130:
             stride = max(stride, 2)
-        return self.act(self.conv(self.b.input, self.maps(self.b.input.shape[2] // stride, 96), kernel, stride=stride))
+        maps = self.maps(self.b.input.shape[2] // stride, 96)
+        return self.act(self.conv(self.b.input, maps, kernel, stride=stride, pad=pad))
 
-    def conv(self, x: Tensor, maps: int, kernel: int, *, stride: int = 1, group: int = 1) -> Tensor:
+    def conv(
+        self, x: Tensor, maps: int, kernel: int, *, stride: int = 1, group: int = 1, pad: int | None = None
+    ) -> Tensor:
         """A convolution that is not in the zoo and not too large: a smaller filter and fewer maps until it is."""
         c, side = x.shape[1], -(-x.shape[2] // stride)
         while self._too_large(kernel * kernel * c // group, maps, side * side):
@@ -116,7 +121,8 @@ class _Maker:
             maps = c
         while ("Conv", x.shape, (maps, c // group, kernel, kernel), (stride, stride), group) in zoo_shapes():
             maps, kernel = (maps, kernel + 2) if group == c else (maps + 8, kernel)
-        return self.b.conv(x, maps, kernel, stride=stride, pad=kernel // 2, group=group)
+        pad = kernel // 2 if pad is None else pad
+        return self.b.conv(x, maps, kernel, stride=stride, pad=pad, group=group)
 
     def _too_large(self, depth: int, maps: int, pixels: int) -> bool:
         weights, outputs = depth * maps, maps * pixels
