@@ -213,6 +213,7 @@ def test_some_are_as_large_as_known_networks_and_have_what_those_have():
     assert max(layer.macs for network in networks[:12] for layer in network.major_layers) < training.MOST_MACS
     stems = [n.major_layers[0] for n in networks]
     assert any(s.attrs["kernel_shape"][0] >= 7 and s.outputs[0].shape[1] >= 64 for s in stems)
+    assert any(s.outputs[0].shape[2] % 2 for s in stems)  # widths that no strip of pixels divides
 
 
 # --- measuring ----------------------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ def _pad(size: int, step: int) -> int:
 def amounts(call: Any) -> dict[str, float]:
     """Return the amounts of work in one call of the tape.
 
+    >>> from functools import partial
     >>> a, b, c = (np.zeros((8, 16), np.float32), np.zeros((16, 32), np.float32), np.zeros((8, 32), np.float32))
     >>> amounts(partial(np.matmul, a, b, out=c))["small m k n"]
     4096.0
