@@ -74,10 +74,11 @@ def least_squares(
     parameters: Sequence[Parameter],
     *,
     fitted_on: Iterable[str] = (),
+    robust: float | None = None,
 ) -> Fit:
     """Minimise the sum of squared residuals within the parameters' bounds.
 
-    `residuals(values)` returns one number per datum, best relative ones.
+    `residuals(values)` returns one number per datum, best relative ones; those beyond `robust` count linearly.
 
     >>> slope = Parameter("slope", 0, 10, 1)
     >>> fit = least_squares(lambda p: p[0] * np.array([1.0, 2.0]) / np.array([3.0, 6.0]) - 1, [slope])
@@ -87,7 +88,18 @@ def least_squares(
     from scipy.optimize import least_squares as solve
 
     lower, upper, start = (np.array([getattr(p, k) for p in parameters], float) for k in ("lower", "upper", "start"))
-    found = solve(residuals, start, bounds=(lower, upper), x_scale=upper - lower, xtol=1e-12, ftol=1e-12, gtol=1e-12)
+    exact = 1e-12
+    found = solve(
+        residuals,
+        start,
+        bounds=(lower, upper),
+        x_scale=upper - lower,
+        loss="linear" if robust is None else "soft_l1",
+        f_scale=robust or 1.0,
+        xtol=exact,
+        ftol=exact,
+        gtol=exact,
+    )
     # The solver stops just inside its bounds; a parameter that the data push against one is reported on it.
     span = upper - lower
     values = np.where(found.x - lower < 1e-9 * span, lower, np.where(upper - found.x < 1e-9 * span, upper, found.x))
@@ -120,16 +132,20 @@ def nonnegative_towards(
     prior: ArrayLike | None = None,
     weight: ArrayLike | None = None,
     *,
+    counts: ArrayLike | None = None,
     robust: float = 0.1,
     rounds: int = 6,
 ) -> NDArray[np.float64]:
     """Return coefficients b >= 0 of small relative error that stay near `prior` where the data say little.
 
-    Minimises sum_i h((x_i b) / y_i - 1) + sum_t weight_t^2 (b_t - prior_t)^2, with h quadratic up to `robust`, linear
-    beyond (Huber), by `rounds` of reweighting. regressors: (points, terms); prior, weight: (terms,), none without them.
+    Minimises sum_i c_i h((x_i b) / y_i - 1) + sum_t weight_t^2 (b_t - prior_t)^2, with h quadratic up to `robust`,
+    linear beyond (Huber), by `rounds` of reweighting. regressors: (points, terms); prior, weight: (terms,), none
+    without them; counts c: (points,), 1 each without them.
 
     >>> nonnegative_towards([[1.0, 0.0], [2.0, 0.0]], [3.0, 6.0], prior=[0.0, 5.0], weight=[0.0, 1.0]).round(6).tolist()
     [3.0, 5.0]
+    >>> nonnegative_towards([[1.0], [1.0]], [1.0, 2.0], counts=[0.0, 1.0]).round(6).tolist()
+    [2.0]
     """
     from scipy.optimize import nnls
 
@@ -141,13 +157,14 @@ def nonnegative_towards(
     relative = x / y[:, None]
     # Columns differ by many orders of magnitude; without scaling nnls stops at its tolerance.
     scale = np.maximum(np.maximum(np.abs(relative).max(axis=0), pull), np.finfo(float).tiny)
-    trust = np.ones_like(y)
+    given = np.ones_like(y) if counts is None else np.sqrt(np.asarray(counts, float))
+    trust = given
     b = goal
     for _ in range(rounds):
         rows = np.concatenate([relative / scale * trust[:, None], np.diag(pull / scale)])
         b = nnls(rows, np.concatenate([trust, pull * goal]))[0] / scale
         left = np.abs(relative @ b - 1)
-        trust = np.sqrt(np.minimum(1.0, robust / np.maximum(left, robust * 1e-6)))
+        trust = given * np.sqrt(np.minimum(1.0, robust / np.maximum(left, robust * 1e-6)))
     return np.asarray(b)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,13 +14,28 @@ import pytest
 from hetcnn import cli, data, platform, zoo
 from hetcnn.analysis import analyse
 from hetcnn.errors import HetcnnError
-from hetcnn.host import board, designs, energy, measure, pipelines, predict, quiet, runtime, timing, training, work
+from hetcnn.host import (
+    board,
+    designs,
+    energy,
+    layers,
+    measure,
+    pipelines,
+    predict,
+    quiet,
+    runtime,
+    timing,
+    traffic,
+    training,
+    work,
+)
 from hetcnn.host.cut import layer_cuts, part
 from hetcnn.host.flow import flow
 from hetcnn.host.layers import Kernels, Line, example_inputs, kernels_of, lines
 from hetcnn.host.machine import Cache, Machine, describe
 from hetcnn.host.measure import Figure, Measured
 from hetcnn.host.pinning import can_pin, pinned
+from hetcnn.host.record import Record, Run
 from hetcnn.kernels.engine import Engine
 
 # --- timing -------------------------------------------------------------------------------------------------------
@@ -59,17 +75,36 @@ def test_the_terms_of_a_product_are_equation_5s():
         "small k n": 3 * 16 * 32,
         "small m n": 3 * 8 * 32,
         "small m k n": 3 * 8 * 16 * 32,
-        "small narrow": 3 * 8 * 16 * 32,  # 32 columns are two vectors: fewer than it takes to keep the processor busy
+        "small loads": 3 * 2 * 16 * 32,  # eight rows are two tiles of six
+        "small spreads": 3 * 8 * 16 * 1,
     }
 
 
 def test_a_product_counts_whole_vectors_and_its_regime():
     a, b = np.zeros((5, 16), np.float32), np.zeros((16, 20), np.float32)
-    assert work.amounts(partial(np.matmul, a, b, out=np.zeros((5, 20), np.float32)))["small m k n"] == 8 * 16 * 32
+    assert work.amounts(partial(np.matmul, a, b, out=np.zeros((5, 20), np.float32)))["small m k n"] == 8 * 16 * 24
     x = np.zeros(16, np.float32)
     assert work.amounts(partial(np.matmul, a, x, out=np.zeros(5, np.float32)))["vector m k n"] == 5 * 16
     big = np.zeros((1024, 1024), np.float32)
     assert work.amounts(partial(np.matmul, big, big, out=big))["large products"] == 1
+
+
+def test_a_vector_by_a_matrix_is_another_loop_than_a_matrix_by_a_vector():
+    row, matrix = np.zeros((1, 16), np.float32), np.zeros((16, 20), np.float32)
+    found = work.amounts(partial(np.matmul, row, matrix, out=np.zeros((1, 20), np.float32)))
+    assert found == {"calls": 1, "row products": 1, "row floats": 320, "row ends": 36}
+
+
+def test_a_transpose_whose_lines_share_their_places_in_the_cache():
+    """Pixels 4096 bytes apart fall on one place, which holds 8 lines; 4160 bytes apart they fall on 64 of them."""
+
+    def conflicts(channels: int, pixels: int) -> float:
+        x = np.zeros((channels, pixels), np.float32)
+        return work.amounts(partial(np.copyto, np.zeros((pixels, channels), np.float32), x.T))["gather conflicts"]
+
+    assert conflicts(16, 1024) == 16 * 1024
+    assert conflicts(8, 1024) == 0
+    assert conflicts(16, 1040) == 0
 
 
 def test_a_copy_counts_its_runs():
@@ -84,9 +119,38 @@ def test_a_copy_counts_its_runs():
 def test_what_a_kernel_wrote_itself_is_not_among_its_reads():
     memory = np.zeros(100, np.float32)
     a, b, c = memory[:30], memory[30:60], memory[60:90]
-    marks = work.touched([partial(np.copyto, b, a), partial(np.copyto, c, b)])
+    marks = traffic.touched([partial(np.copyto, b, a), partial(np.copyto, c, b)])
     assert [size for _, _, size in marks.reads] == [120]
     assert sum(high - low for low, high in marks.writes) == 240
+
+
+def test_a_kernel_reads_again_what_the_near_cache_has_dropped():
+    memory = np.zeros(3000, np.float32)
+    a, b, c = memory[:1000], memory[1000:2000], memory[2000:]
+    calls = [partial(np.copyto, b, a), partial(np.copyto, c, b), partial(np.copyto, b, a)]
+    # 8000 bytes a call: b again after 8000 bytes of traffic, then a after 16000 and b after 8000
+    assert traffic.again(calls, near=8000) == 4000 * (0 + (1 - 8 / 16) + 0)
+    assert traffic.again(calls, near=4000) == 4000 * (0.5 + 0.75 + 0.5)
+    assert traffic.again(calls, near=1e9) == 0
+
+
+def test_what_is_written_to_places_that_were_long_out_of_hand():
+    memory = np.zeros(4000, np.float32)
+    a, b, c, d = (memory[i : i + 1000] for i in range(0, 4000, 1000))
+    marks = [traffic.touched([partial(np.copyto, y, x)]) for x, y in ((a, b), (b, c), (c, d), (d, a))]
+    moved = np.full(4, 8000.0)
+    # b was read by the second kernel of the frame before: two kernels and b itself lie in between
+    assert traffic.written(marks, moved, (19_999, 1e9)).tolist() == [[4000.0, 0.0]] * 4
+    assert traffic.written(marks, moved, (10_000, 19_999)).tolist() == [[0.0, 4000.0]] * 4
+    assert traffic.written(marks, moved, (20_000, 1e9)).sum() == 0
+
+
+def test_more_of_a_large_strip_comes_from_afar_than_of_a_small_one():
+    at = work.TERMS.index("again bytes")
+    engine = Engine(zoo.load("squeezenet-1.1", seed=0))
+    found = [kernels_of(engine, near=near, cache=2**25).work[:, at].sum() for near in (2**16, 2**18, 2**20, 2**30)]
+    assert found == sorted(found, reverse=True)
+    assert found[0] > 0 == found[-1]
 
 
 @pytest.mark.parametrize("name", ["lenet-5", "squeezenet-1.1", "mobilenet-v2"])
@@ -138,6 +202,38 @@ def test_a_quarter_of_them_takes_filters_and_maps_from_the_papers_grid():
     assert {la.attrs["kernel_shape"][0] for la in dense[1:]} <= set(training.GRID_FILTERS)
 
 
+def test_some_are_as_large_as_known_networks_and_have_what_those_have():
+    networks = list(training.networks(40))
+    major = [layer for network in networks for layer in network.major_layers]
+    convolutions = [layer for layer in major if layer.kind == "conv"]
+    assert max(layer.macs for layer in convolutions) > 1e9
+    assert max(layer.macs for layer in major if layer.kind == "fc") > 1e7
+    pixels = [layer.outputs[0].shape[2:] for layer in convolutions]
+    assert (1, 1) in pixels  # a classifier that is a 1x1 convolution
+    assert max(layer.macs for network in networks[:12] for layer in network.major_layers) < training.MOST_MACS
+    stems = [n.major_layers[0] for n in networks]
+    assert any(s.attrs["kernel_shape"][0] >= 7 and s.outputs[0].shape[1] >= 64 for s in stems)
+    assert any(s.outputs[0].shape[2] % 2 for s in stems)  # widths that no strip of pixels divides
+
+
+# --- measuring ----------------------------------------------------------------------------------------------------
+
+
+def test_reading_the_clock_costs_what_kernels_take_longer_with_it_than_without():
+    """A clock that a reading moves on by 1: every kernel seems to take 1, and all of them in one go 1 too."""
+    clock = itertools.count()
+    assert layers.reading(lambda: float(next(clock)), kernels=32, rounds=3) == (32 - 1) / 32
+
+
+def test_the_clocks_own_time_is_taken_off_every_kernel():
+    """With that clock a kernel takes its 1 less the reading, and a whole run the 1 that it takes."""
+    clock = itertools.count()
+    engine = Engine(zoo.load("lenet-5", seed=0))
+    found = layers.measure(engine, near=2**20, cache=2**25, seconds=0, clock=lambda: float(next(clock)))
+    assert found.time == pytest.approx(np.full(len(found), 1 / 32))
+    assert found.total == 1
+
+
 # --- fitting ------------------------------------------------------------------------------------------------------
 
 
@@ -176,6 +272,15 @@ def test_one_outlier_does_not_move_the_fit():
     kernels.time[7] *= 50
     fresh = _made(prices, 50, 2)
     assert predict.fit_tape([kernels]).kernel_times(fresh) == pytest.approx(fresh.time, rel=0.02)
+
+
+def test_kernels_that_take_long_decide_more_than_short_ones():
+    """Two prices for one and the same work: what most of the network's time says holds, not what most kernels say."""
+    amounts = np.zeros((4, len(work.TERMS)))
+    amounts[:, work.TERMS.index("small m k n")] = [1e3, 1e3, 1e3, 1e6]
+    kernels = replace(_made(np.ones(len(work.TERMS)), 4, 0), work=amounts, time=np.array([2e-6, 2e-6, 2e-6, 1e-3]))
+    price = predict.fit_tape([kernels]).common[work.TERMS.index("small m k n")]
+    assert price == pytest.approx(1e-9, rel=0.02)
 
 
 def test_the_papers_form_is_equation_5():
@@ -398,6 +503,41 @@ def test_two_stages_lose_by_working_together():
     assert together.interval([6.0, 4.0]) == pytest.approx(6.0 * 1.1 + 0.5)
     assert together.interval([6.0]) == 6.0
     assert together.divided(np.array([1e-5, 1.0])) == pytest.approx(1e-5 + 0.6 * 1.1 * 1.0 + 0.25)
+
+
+def test_a_stage_waits_for_the_calls_of_the_other():
+    together = designs.Together(1.0, 5.0, 0.5, 0.0, turn=2.0)
+    assert together.waits([60.0, 30.0], [10, 4]).tolist() == [8.0, 8.0]  # four calls meet
+    assert together.waits([60.0, 30.0], [40, 40]).tolist() == [30.0, 60.0]  # no longer than the other works
+    assert together.interval([60.0, 30.0], [10, 4]) == 60 + 8 + 5
+    assert together.interval([60.0, 30.0], [40, 40]) == 60 + 30 + 5
+    assert together.interval([60.0, 30.0], [10, 0]) == 60 + 5  # ONNX Runtime makes none
+    assert together.interval([60.0], [10]) == 60
+    assert together.waits([9.0, 9.0, 9.0], [1, 2, 3]).tolist() == [4.0, 6.0, 6.0]
+    assert together.replicas(60.0, 10, 2) == (60 + 20) / 2
+    assert together.replicas(60.0, 10, 1) == 60
+
+
+def test_the_fit_finds_the_losses_that_made_the_runs():
+    true = designs.Together(1.08, 3e-5, 0.56, 4e-5, turn=1.5e-6)
+    rng = np.random.default_rng(0)
+    made, runs = {}, []
+    for i, scale in enumerate([2e-5, 5e-5, 2e-4, 1e-3, 3e-3, 1e-4]):
+        name = f"made-{i}"
+        calls = np.zeros((8, len(work.TERMS)))
+        calls[:, work.TERMS.index("calls")] = rng.integers(2, 30, 8)
+        made[name] = replace(_steps((scale * rng.uniform(0.2, 1, 8)).tolist()), network=name, work=calls)
+        plans = [("split", (3,)), ("split", (5,)), ("split", (7,)), ("threads", ()), ("replicas", ())]
+        for design, cuts in plans:
+            run = Run(name, design, cuts, ("numpy", "numpy"), 1.0, 0.0, 3)
+            found = Record({}, made, {}, {})
+            rate = designs.predicted_rate(run, found, made[name].time, true, ())
+            busy = true.busy * float(max(designs.segment_times(made[name], made[name].time, cuts)))
+            runs.append(replace(run, rate=rate, busy=busy if design == "split" else float("nan")))
+    runs[7] = replace(runs[7], rate=runs[7].rate / 2)  # another program had the core
+    found = designs.fit_together(Record({}, made, {}, {}, tuple(runs)))
+    for name in ("busy", "handing_on", "share", "joining", "turn"):
+        assert getattr(found, name) == pytest.approx(getattr(true, name), rel=0.1), name
 
 
 def test_two_kinds_of_engine_share_a_network():

@@ -9,6 +9,7 @@ import pytest
 
 from hetcnn import fit, gemm
 from hetcnn.host import predict, record, study
+from hetcnn.host.designs import segment_calls
 from hetcnn.host.work import TERMS
 from hetcnn.papers import host
 from hetcnn.papers.host import claims as functions
@@ -113,9 +114,11 @@ def test_rates_of_designs_by_hand():
             assert found.predicted(run) == pytest.approx(1 / times.sum())
         for run in found.record.runs_of(name, "split"):
             before = times[np.array(found.kernels(name).positions) < run.cuts[0]].sum()
-            slow = max(before, times.sum() - before)
-            expected = 1 / (slow * found.together.busy + found.together.handing_on)
-            assert found.predicted(run) == pytest.approx(expected)
+            after = times.sum() - before
+            calls = segment_calls(found.kernels(name), run.cuts)
+            both, turns = found.together, found.together.turn * calls.min()
+            slow = max(both.busy * before + min(turns, after), both.busy * after + min(turns, before))
+            assert found.predicted(run) == pytest.approx(1 / (slow + both.handing_on))
 
 
 def test_the_chosen_run_is_never_better_than_the_best_measured_one():

@@ -1,9 +1,9 @@
 """Your machine: measure it, predict layer times on it, run real pipelines, and compare.
 
 `measure`, `board`: rates of the machine, and the board file that every command takes. `training`, `layers`, `work`,
-`predict`: what a network's kernels do, what they take, and two models of that. `pipelines`, `flow`: stages in threads
-with bounded queues. `runtime`: ONNX Runtime as a second kind of engine. `designs`: what the models say of splits.
-`study`, `record`: all of it at once, and its results as files. `energy`: counters and logs.
+`traffic`, `predict`: what a network's kernels do, what they take, and two models of that. `pipelines`, `flow`: stages
+in threads with bounded queues. `runtime`: ONNX Runtime as a second kind of engine. `designs`: what the models say of
+splits. `study`, `record`: all of it at once, and its results as files. `energy`: counters and logs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HOME = {
 _SUBMODULES = frozenset(
     {
         *("board", "cut", "designs", "energy", "flow", "layers", "machine", "measure", "pinning", "pipelines"),
-        *("predict", "quiet", "record", "runtime", "study", "timing", "training", "work"),
+        *("predict", "quiet", "record", "runtime", "study", "timing", "traffic", "training", "work"),
     }
 )
 

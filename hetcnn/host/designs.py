@@ -1,7 +1,8 @@
 """What a model of layer times says of designs on this machine: best splits, rates of pipelines, threads and replicas.
 
-Two threads that work at once are each a little slower than alone, and handing a frame on costs time: two numbers for
-pipelines, two for layers that threads divide, fitted to runs of made-up networks.
+Threads that work at once are each a little slower than alone, wait for each other's NumPy calls, which begin and end
+under the interpreter's one lock, and lose time when they hand a frame on: three numbers for pipelines, two for layers
+that threads divide, fitted to runs of made-up networks.
 """
 
 from __future__ import annotations
@@ -16,9 +17,21 @@ from hetcnn import fit, partition, pipeline
 from hetcnn.host.layers import Kernels
 from hetcnn.host.predict import TapeModel
 from hetcnn.host.record import Record, Run
+from hetcnn.host.work import TERMS
 from hetcnn.kernels.fast.jobs import DIVIDE
 
-__all__ = ["Together", "best_mixed", "best_split", "fit_together", "predicted_rate", "segment_times", "split_interval"]
+__all__ = [
+    "Together",
+    "best_mixed",
+    "best_split",
+    "engine_calls",
+    "engine_rows",
+    "fit_together",
+    "predicted_rate",
+    "segment_calls",
+    "segment_times",
+    "split_interval",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -27,7 +40,13 @@ _PARAMETERS = (
     fit.Parameter("handing on", 0.0, 2e-4, 1e-5, "s", "time that a stage loses per frame to queues and waking up"),
     fit.Parameter("share", 0.5, 1.0, 0.55, "1", "part of a divided layer that the busier of two threads has"),
     fit.Parameter("joining", 0.0, 2e-4, 2e-5, "s", "cost of starting and joining the threads of a divided layer"),
+    fit.Parameter("turn", 0.0, 1e-5, 1e-6, "s", "time that a NumPy call waits for one of a thread beside it"),
 )
+
+
+_FITTED = ("split", "threads", "replicas")
+ROBUST = 0.05
+"""Relative error from which a run pulls no harder: what else disturbed it nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +57,39 @@ class Together:
     handing_on: float
     share: float
     joining: float
+    turn: float = 0.0
     fitted: fit.Fit | None = None
 
-    def interval(self, stages: Sequence[float] | FloatArray) -> float:
-        """Seconds between frames of a pipeline, from its stages' times alone (Pipe-it's Eq. 11 with both losses)."""
-        slowest = float(pipeline.initiation_interval(np.asarray(stages, float)))
-        return slowest * self.busy + self.handing_on if len(stages) > 1 else slowest
+    def waits(self, stages: Sequence[float] | FloatArray, calls: Sequence[float] | FloatArray) -> FloatArray:
+        """Seconds per frame that each stage waits for the calls of the others.
 
-    def latency(self, stages: Sequence[float] | FloatArray, depth: int = 1) -> float:
+        As many calls meet as both stages make, and a stage waits for another no longer than that one works.
+
+        >>> Together(1.0, 0.0, 0.5, 0.0, turn=1.0).waits([50.0, 8.0], [20, 10]).tolist()
+        [8.0, 10.0]
+        """
+        times, counts = np.asarray(stages, float), np.asarray(calls, float)
+        met = np.minimum(self.turn * np.minimum.outer(counts, counts), times)
+        return np.asarray(met.sum(axis=1) - np.diagonal(met))
+
+    def interval(self, stages: Sequence[float] | FloatArray, calls: Sequence[float] | FloatArray = ()) -> float:
+        """Seconds between frames of a pipeline, from its stages' times alone and how many NumPy calls each makes.
+
+        Pipe-it's Eq. 11 with the losses; without `calls` no stage waits for another.
+        """
+        times = np.asarray(stages, float)
+        if len(times) < 2:
+            return float(pipeline.initiation_interval(times))
+        waits = self.waits(times, calls if len(calls) else np.zeros(len(times)))
+        return float(pipeline.initiation_interval(times * self.busy + waits)) + self.handing_on
+
+    def replicas(self, time: float, calls: float, count: int) -> float:
+        """Seconds between frames of `count` whole networks side by side: each call meets one of every other."""
+        return (time * self.busy + (count - 1) * self.turn * calls) / count if count > 1 else time
+
+    def latency(
+        self, stages: Sequence[float] | FloatArray, depth: int = 1, calls: Sequence[float] | FloatArray = ()
+    ) -> float:
         """Seconds from the start of a frame's first stage to the end of its last, with full queues.
 
         Frames pile up in front of the slowest stage k: each of the k queues there holds `depth` of them and each stage
@@ -56,7 +100,7 @@ class Together:
         """
         slowest = int(np.argmax(stages))
         after = float(np.sum(np.asarray(stages, float)[slowest + 1 :])) * (self.busy if len(stages) > 1 else 1.0)
-        return self.interval(stages) * (1 + slowest * (depth + 1)) + after
+        return self.interval(stages, calls) * (1 + slowest * (depth + 1)) + after
 
     def divided(self, kernels: FloatArray) -> float:
         """Seconds of a frame whose layers two threads divide: those long enough to be worth it."""
@@ -70,6 +114,11 @@ def segment_times(kernels: Kernels, times: FloatArray, cuts: Sequence[int]) -> F
     return np.array([part.sum() for part in np.split(times, edges)])
 
 
+def segment_calls(kernels: Kernels, cuts: Sequence[int]) -> FloatArray:
+    """Return how many NumPy calls the kernels between each two cuts make."""
+    return segment_times(kernels, kernels.work[:, TERMS.index("calls")], cuts)
+
+
 def best_split(kernels: Kernels, times: FloatArray, cuts: Sequence[int], stages: int = 2) -> tuple[int, ...]:
     """Return the cuts (of those allowed) of the pipeline of `stages` equal cores whose slowest stage is fastest."""
     pieces = segment_times(kernels, times, cuts)
@@ -79,7 +128,7 @@ def best_split(kernels: Kernels, times: FloatArray, cuts: Sequence[int], stages:
 
 def split_interval(kernels: Kernels, times: FloatArray, cuts: Sequence[int], together: Together) -> float:
     """Return the predicted seconds between frames of a split."""
-    return together.interval(segment_times(kernels, times, cuts))
+    return together.interval(segment_times(kernels, times, cuts), segment_calls(kernels, cuts))
 
 
 def engine_rows(kernels: Kernels, times: FloatArray, runtime: Mapping[int, float], cuts: Sequence[int]) -> FloatArray:
@@ -87,6 +136,12 @@ def engine_rows(kernels: Kernels, times: FloatArray, runtime: Mapping[int, float
     places, seconds = np.array(sorted(runtime)), np.array([runtime[i] for i in sorted(runtime)])
     theirs = [part.sum() for part in np.split(seconds, np.searchsorted(places, cuts))]
     return np.array([segment_times(kernels, times, cuts), theirs])
+
+
+def engine_calls(kernels: Kernels, cuts: Sequence[int]) -> FloatArray:
+    """Return the NumPy calls of each piece between cuts, (2, pieces) as `engine_rows`: ONNX Runtime makes none."""
+    counts = segment_calls(kernels, cuts)
+    return np.array([counts, np.zeros(len(counts))])
 
 
 def best_mixed(
@@ -113,23 +168,25 @@ def predicted_rate(run: Run, record: Record, times: FloatArray, together: Togeth
     if run.design == "threads":
         return 1 / together.divided(times)
     if run.design == "replicas":
-        return float(len(run.engines) / (times.sum() * together.busy))
+        count = float(segment_calls(kernels, ())[0])
+        return 1 / together.replicas(float(times.sum()), count, len(run.engines))
     if run.design == "mixed":
         rows = engine_rows(kernels, times, record.runtime[run.network], cuts)
         edges = [0, *(list(cuts).index(c) + 1 for c in run.cuts), rows.shape[1]]
         kinds = {"numpy": 0, "onnxruntime": 1}
-        stages = [rows[kinds[e], a:b].sum() for e, a, b in zip(run.engines, edges, edges[1:], strict=False)]
-        return 1 / together.interval(stages)
+        spans = [(kinds[e], slice(a, b)) for e, a, b in zip(run.engines, edges, edges[1:], strict=False)]
+        calls = engine_calls(kernels, cuts)
+        return 1 / together.interval(*([row[e, at].sum() for e, at in spans] for row in (rows, calls)))
     return float(1 / times.sum())
 
 
 def fit_together(record: Record, model: TapeModel | None = None) -> Together:
-    """Fit the four numbers to the runs of made-up networks; layer times are measured ones, or the model's.
+    """Fit the five numbers to the runs of made-up networks; layer times are measured ones, or the model's.
 
     `busy` is seen in the stages' own processor time, which other programs do not lengthen; what threads lose to each
     other only in frames/s, so that undisturbed runs count, or all where there is none.
     """
-    runs = [run for run in record.runs if run.network in record.training and run.design in ("split", "threads")]
+    runs = [run for run in record.runs if run.network in record.training and run.design in _FITTED]
     if not runs:
         return Together(1.0, 0.0, 0.5, 0.0)
     calm = [run for run in runs if run.rounds] or runs
@@ -147,6 +204,6 @@ def fit_together(record: Record, model: TapeModel | None = None) -> Together:
         return np.concatenate([np.log(np.array(rates) / [run.rate for run in calm]), alone])
 
     names = [f"{run.network} {run.design}" for run in calm] + [f"{run.network} stages" for run in own]
-    fitted = fit.least_squares(residuals, _PARAMETERS, fitted_on=names)
-    busy, handing_on, share, joining = fitted.values
-    return Together(busy, handing_on, share, joining, fitted)
+    fitted = fit.least_squares(residuals, _PARAMETERS, fitted_on=names, robust=ROBUST)
+    busy, handing_on, share, joining, turn = fitted.values
+    return Together(busy, handing_on, share, joining, turn, fitted)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -79,35 +79,45 @@ _CLOSED = object()
 
 
 class _Queue:
-    """A first-in, first-out queue of at most `depth` items; once closed nobody waits on it any more."""
+    """A first-in, first-out queue of at most `depth` items; once closed nobody waits on it any more.
+
+    Two simple queues, of items and of free places: a condition variable would run a dozen lines of Python per item,
+    under the lock that the stages' own calls need.
+    """
 
     def __init__(self, depth: float, items: Sequence[Any] = ()) -> None:
-        self.depth, self.items = depth, deque(items)
-        self.changed = threading.Condition()
+        self.depth, self.items = depth, SimpleQueue[Any]()
+        self.free: SimpleQueue[Any] | None = None
+        for item in items:
+            self.items.put(item)
+        if depth != float("inf"):
+            self.free = SimpleQueue()
+            for _ in range(int(depth)):
+                self.free.put(None)
         self.closed = False
         self.most = 0
 
     def put(self, item: Any) -> None:
-        with self.changed:
-            while len(self.items) >= self.depth and not self.closed:
-                self.changed.wait()
-            self.items.append(item)
-            self.most = max(self.most, len(self.items))
-            self.changed.notify_all()
+        if self.free is not None:
+            self._take(self.free)
+            self.most = max(self.most, int(self.depth) - self.free.qsize())
+        self.items.put(item)
 
     def get(self) -> Any:
-        with self.changed:
-            while not self.items and not self.closed:
-                self.changed.wait()
-            if self.closed:
-                return _CLOSED
-            self.changed.notify_all()
-            return self.items.popleft()
+        item = self._take(self.items)
+        if self.free is not None and item is not _CLOSED:
+            self.free.put(None)
+        return item
+
+    def _take(self, queue: SimpleQueue[Any]) -> Any:
+        item = _CLOSED if self.closed else queue.get()
+        return _CLOSED if self.closed else item
 
     def close(self) -> None:
-        with self.changed:
-            self.closed = True
-            self.changed.notify_all()
+        self.closed = True
+        for queue in (self.items, self.free):
+            if queue is not None:
+                queue.put(_CLOSED)
 
 
 class _Line:

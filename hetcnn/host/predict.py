@@ -3,8 +3,8 @@
 The paper (Pipe-it, Eq. 5) fits one polynomial in N, K and M to all convolutions. Here the engine has five ways to run a
 convolution, and each is a list of NumPy calls known beforehand, so `TapeModel` prices what is on the list: per call,
 per float copied or passed over, Eq. 5's terms per *matrix product* with one set for small, large and vector products,
-and per byte that comes from afar. One set of prices is fitted to all kernels; each algorithm's own set stays near it
-where it has little data of its own.
+and per byte that comes from afar, before a kernel or in the midst of it. One set of prices is fitted to all kernels;
+each algorithm's own set stays near it where it has little data of its own.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Settings:
     `least`: kernels from which an algorithm has prices of its own.
     """
 
-    strength: float = 1.0
-    robust: float = 0.05
+    strength: float = 0.3
+    robust: float = 0.1
     least: int = 8
 
 
@@ -71,22 +71,28 @@ class TapeModel:
 
 
 def fit_tape(measured: Sequence[Kernels], settings: Settings | None = None) -> TapeModel:
-    """Fit the prices to measured kernels; relative errors, large ones linearly (see `fit.nonnegative_towards`)."""
+    """Fit the prices to measured kernels; relative errors, large ones linearly (see `fit.nonnegative_towards`).
+
+    A kernel counts by its share of its network's time, and a network as often as it has kernels: an error of a kernel
+    that takes long is one of the whole network.
+    """
     chosen = settings or Settings()
     if not measured:
         raise HetcnnError("0 networks to learn from; give at least one with measured times")
     work = np.concatenate([k.work for k in measured])
     times = np.maximum(np.concatenate([k.time for k in measured]), 1e-7)
+    counts = np.concatenate([k.time / k.time.mean() for k in measured])
     families = np.array([family(a) for k in measured for a in k.algorithms])
-    common = fit.nonnegative_towards(work, times, robust=chosen.robust)
-    usual = np.sqrt(np.mean((work / times[:, None]) ** 2, axis=0))
+    common = fit.nonnegative_towards(work, times, counts=counts, robust=chosen.robust)
+    squares = counts[:, None] * (work / times[:, None]) ** 2
+    usual = np.sqrt(np.mean(squares, axis=0))
     own = {}
     for name in sorted(set(families)):
         mine = families == name
         if mine.sum() >= chosen.least:
-            there = np.sqrt(np.mean((work[mine] / times[mine, None]) ** 2, axis=0))
-            weight = chosen.strength**0.5 * np.maximum(usual, there)
-            own[name] = fit.nonnegative_towards(work[mine], times[mine], common, weight, robust=chosen.robust)
+            weight = chosen.strength**0.5 * np.maximum(usual, np.sqrt(np.mean(squares[mine], axis=0)))
+            mine_alone = {"counts": counts[mine], "robust": chosen.robust}
+            own[name] = fit.nonnegative_towards(work[mine], times[mine], common, weight, **mine_alone)
     return TapeModel(common, own, len(times))
 
 

@@ -121,7 +121,10 @@ def _write(path: Path, head: Iterable[str], rows: Iterable[Iterable[object]]) ->
 
 
 def load(folder: Path) -> Record:
-    """Read a record from its folder; raises HetcnnError for one that lacks a file or a column."""
+    """Read a record from its folder; raises HetcnnError for one that lacks a file or a column.
+
+    Terms of work are the exception: an earlier record lacks those that came later, and counts nothing for them.
+    """
     try:
         totals = {row["network"]: (float(row["total"]), int(row["rounds"])) for row in _read(folder / "networks.csv")}
         lines: dict[str, list[Line]] = {}
@@ -154,7 +157,7 @@ def _kernels(path: Path, totals: Mapping[str, tuple[float, int]], lines: dict[st
     for network, group in itertools.groupby(_read(path), key=lambda row: row["network"]):
         rows = list(group)
         time = np.array([float(row["time"]) for row in rows])
-        work = np.array([[float(row[term] or 0) for term in TERMS] for row in rows])
+        work = np.array([[float(row.get(term) or 0) for term in TERMS] for row in rows])
         found[network] = Kernels(
             network,
             tuple((row["layer"],) for row in rows),

@@ -47,6 +47,9 @@ NETWORKS = (
 
 QUICK = ("mobilenet-v2", "resnet-18", "squeezenet-1.1")
 
+LONGEST = 0.05
+"""Seconds of a made-up network that is worth running in pipelines."""
+
 Say = Callable[[str], None]
 
 
@@ -84,7 +87,7 @@ def study(
     say("layer times fitted")
     times = {name: _runtime(engines[name].network, patience) for name in known} if runtime.available() else {}
     record = replace(first, runtime=times)
-    chosen = [name for name, k in first.training.items() if k.total > 0.5e-3][:runs]
+    chosen = [name for name, k in first.training.items() if k.total < LONGEST][:runs]
     found: list[Run] = []
     for name in (*chosen, *known):
         tried = _designs(engines[name].network, record, model, name in known, len(machine.cores), neighbours)
@@ -180,14 +183,16 @@ def _designs(
     kernels = (record.zoo if known else record.training)[network.name]
     times = model.kernel_times(kernels) if known else kernels.time
     cuts = layer_cuts(network)
-    found: list[Design] = [("threads", (), ("numpy",))]
+    found: list[Design] = [("threads", (), ("numpy",)), ("replicas", (), ("numpy",) * cores)]
     if known:
-        found += [("single", (), ("numpy",)), ("replicas", (), ("numpy",) * cores)]
+        found += [("single", (), ("numpy",))]
     if cores < 2:
         return found
     (best,) = designs.best_split(kernels, times, cuts)
     at = cuts.index(best)
-    near = cuts[max(0, at - neighbours) : at + neighbours + 1] if known else [best]
+    # made-up networks show what unequal stages lose to each other
+    around = sorted({at // 2, at, (at + len(cuts)) // 2})
+    near = cuts[max(0, at - neighbours) : at + neighbours + 1] if known else [cuts[i] for i in around]
     found += [("split", (cut,), ("numpy",) * 2) for cut in near]
     if known and network.name in record.runtime:
         kinds, chosen, _ = designs.best_mixed(kernels, times, record.runtime[network.name], cuts)
@@ -266,7 +271,7 @@ def _ready(engine: Engine, design: Design) -> Callable[[int], tuple[float, float
 def main(arguments: Sequence[str]) -> int:
     """Make a whole record in a folder; `--short` takes a third of the time."""
     folder, *options = arguments
-    sizes = (48, 3, 8, 3, 2, 0.15, 1.0) if "--short" in options else (96, 5, 16, 5, 3, 0.25, 4.0)
+    sizes = (48, 3, 8, 3, 2, 0.15, 1.0) if "--short" in options else (128, 5, 24, 5, 3, 0.25, 4.0)
     names = ("made_up", "passes", "runs", "rounds", "neighbours", "seconds", "patience")
     record = study(NETWORKS, say=print, **dict(zip(names, sizes, strict=True)))  # type: ignore[arg-type]
     save(record, Path(folder))

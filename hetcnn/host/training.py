@@ -22,9 +22,11 @@ GRID_FILTERS = (1, 3, 5, 7, 11)
 GRID_MAPS = (32, 64, 92, 128, 192, 256)
 """Pipe-it's micro-benchmarks: filters F, and numbers of input and output maps."""
 
-MOST_MACS = 1.2e8
-MOST_FLOATS = 1.2e6
-"""Multiply-accumulates of a layer, and floats of its output: what layers of image networks rarely exceed."""
+MOST_MACS, LARGE_MACS = 3e8, 2e9
+MOST_FLOATS, LARGE_FLOATS = 1.5e6, 3.5e6
+"""Multiply-accumulates of a layer, and floats of its output: usual ones, and of networks that keep full resolution."""
+LARGE = (13, 15, 19)
+"""Which of twenty made-up networks in turn are large: none of the first dozen, so that short studies stay short."""
 
 Shape = tuple[object, ...]
 
@@ -47,7 +49,8 @@ def networks(count: int, seed: int = 0) -> Iterator[Network]:
     """Yield `count` made-up networks with random weights: a stem, blocks of all kinds at falling sizes, a classifier.
 
     Layers with MACs that a network of the zoo has too do not occur. A quarter of the networks take filters and maps
-    from the paper's grid; of the others, which have any number of maps, a third are tiny and a third heavy.
+    from the paper's grid; of the others, which have any number of maps, a third are tiny and a third heavy. Three in
+    twenty, heavy or usual ones, are large as well.
     """
     for number in range(count):
         maker = _Maker(np.random.default_rng([seed, number]), f"training-{number}", number=number)
@@ -55,21 +58,27 @@ def networks(count: int, seed: int = 0) -> Iterator[Network]:
 
 
 class _Maker:
-    """A tiny network lives in the near caches, the weights of a heavy one leave every cache from frame to frame."""
+    """A tiny network lives in the near caches, the weights of a heavy one leave every cache from frame to frame.
+
+    A large one keeps many maps at full resolution, and its operands leave the near cache within a layer.
+    """
 
     def __init__(self, rng: np.random.Generator, name: str, *, number: int) -> None:
         self.rng, self.grid = rng, number % 4 == 0
-        self.tiny, self.heavy = number % 4 == 2, number % 4 == 3
-        sizes = [28, 32, 32, 48, 64] if self.tiny else [224, 224, 224, 227, 192, 160, 112]
+        self.tiny, self.heavy, self.large = number % 4 == 2, number % 4 == 3, number % 20 in LARGE
+        self.pixelwise = number % 3 == 2
+        sizes = [28, 32, 32, 48, 64] if self.tiny else [224, 224, 224, 227, 231, 192, 160, 112]
         size = int(rng.choice(sizes))
         self.b = Builder(name, (1, 3, size, size))
-        self.most_weights = 3e4 if self.tiny else 5e6 if self.heavy else 1e6
+        self.most_weights = 3e4 if self.tiny else 5e6 if self.heavy or self.large else 1e6
+        self.most_macs, self.most_floats = (LARGE_MACS, LARGE_FLOATS) if self.large else (MOST_MACS, MOST_FLOATS)
 
     def maps(self, side: int, most: int = 2048) -> int:
         """A number of maps: from the grid; or a multiple of 8 to 32 as usual, rarely of 4, more the fewer pixels."""
         if self.grid:
             return int(self.rng.choice([m for m in GRID_MAPS if m <= most] or [GRID_MAPS[0]]))
-        low = 8 if self.tiny else min(max(12, (1000 if self.heavy else 300) // side), 256)
+        many = 5000 if self.large else 1000 if self.heavy else 300
+        low = 8 if self.tiny else min(max(12, many // side), 256)
         high = min(most, 64 if self.tiny else 15_000 // side)
         drawn = float(np.exp(self.rng.uniform(np.log(low), np.log(max(high, low + 1)))))
         step = 4 if self.rng.random() < 0.15 else 8 if drawn < 64 else 16 if drawn < 256 else 32
@@ -78,38 +87,51 @@ class _Maker:
     def network(self) -> Network:
         x = self.stem()
         blocks = self.blocks()
-        while x.shape[2] > 4:
+        last = 4 if self.tiny else int(self.rng.choice([4, 4, 7, 8, 14]))
+        while x.shape[2] > last:
             for _ in range(int(self.rng.integers(2, 4 if x.shape[2] > 30 else 6))):
                 x = blocks[int(self.rng.integers(len(blocks)))](x)
             x = self.down(x)
         return self.b.build(self.b.softmax(self.classifier(x)))
 
     def stem(self) -> Tensor:
+        """Every second one without padding, whose output may have any number of pixels across, primes too."""
         kernel, stride = int(self.rng.choice([3, 5, 7, 9, 11])), int(self.rng.choice([1, 2, 2, 3, 4]))
-        if self.b.input.shape[2] > 130:
+        pad = kernel // 2 * int(self.rng.integers(2))
+        if self.large:
+            kernel, stride, pad = int(self.rng.choice([3, 5])), 1, 1
+        elif self.b.input.shape[2] > 130:
             stride = max(stride, 2)
-        return self.act(self.conv(self.b.input, self.maps(self.b.input.shape[2] // stride, 96), kernel, stride=stride))
+        maps = self.maps(self.b.input.shape[2] // stride, 96)
+        return self.act(self.conv(self.b.input, maps, kernel, stride=stride, pad=pad))
 
-    def conv(self, x: Tensor, maps: int, kernel: int, *, stride: int = 1, group: int = 1) -> Tensor:
-        """A convolution that is not in the zoo and not too large: fewer maps until it is."""
+    def conv(
+        self, x: Tensor, maps: int, kernel: int, *, stride: int = 1, group: int = 1, pad: int | None = None
+    ) -> Tensor:
+        """A convolution that is not in the zoo and not too large: a smaller filter and fewer maps until it is."""
         c, side = x.shape[1], -(-x.shape[2] // stride)
-        depth = kernel * kernel * c // group
-        while maps > 8 and (
-            depth * maps * side * side > MOST_MACS
-            or depth * maps > self.most_weights
-            or maps * side * side > MOST_FLOATS
-        ):
-            maps = maps // 2 // 8 * 8 or 8
+        while self._too_large(kernel * kernel * c // group, maps, side * side):
+            if kernel > 3:  # wide filters go with few maps, as they do in known networks
+                kernel = next(k for k in (9, 7, 5, 3) if k < kernel and (k in GRID_FILTERS or not self.grid))
+            elif maps > 8:
+                maps = maps // 2 // 8 * 8 or 8
+            else:
+                break
         if group == c:
             maps = c
         while ("Conv", x.shape, (maps, c // group, kernel, kernel), (stride, stride), group) in zoo_shapes():
             maps, kernel = (maps, kernel + 2) if group == c else (maps + 8, kernel)
-        return self.b.conv(x, maps, kernel, stride=stride, pad=kernel // 2, group=group)
+        pad = kernel // 2 if pad is None else pad
+        return self.b.conv(x, maps, kernel, stride=stride, pad=pad, group=group)
+
+    def _too_large(self, depth: int, maps: int, pixels: int) -> bool:
+        weights, outputs = depth * maps, maps * pixels
+        return weights * pixels > self.most_macs or weights > self.most_weights or outputs > self.most_floats
 
     def act(self, x: Tensor) -> Tensor:
         """ReLU, ReLU6 or nothing; now and then in a tiny network tanh, which has no kernel of its own."""
         kind = int(self.rng.integers(4))
-        if self.tiny and self.rng.random() < 0.15:
+        if self.tiny and self.rng.random() < 0.25:
             return self.b.tanh(x)
         return x if kind == 3 else self.b.relu6(x) if kind == 2 else self.b.relu(x)
 
@@ -117,6 +139,8 @@ class _Maker:
         """The kinds of block of this network, common ones more than once."""
         every = [self.plain, self.plain, self.point, self.separable, self.separable, self.residual, self.inverted]
         every += [self.branches, self.pool_same, self.rare]
+        if self.large:
+            every = [self.plain, self.plain, self.plain, self.residual, self.point, self.branches]
         picks = self.rng.choice(len(every), size=4, replace=False)
         return [every[int(i)] for i in picks]
 
@@ -171,7 +195,9 @@ class _Maker:
         return self.b.sigmoid(x) if kind == 2 else self.b.relu(x)
 
     def down(self, x: Tensor) -> Tensor:
-        kind = int(self.rng.integers(5))
+        kind = int(self.rng.integers(6))
+        if kind == 5:
+            return self.b.avg_pool(x, 2, stride=2)
         if kind == 0:
             return self.b.max_pool(x, 3, stride=2, pad=int(self.rng.integers(2)))
         if kind == 1:
@@ -183,10 +209,19 @@ class _Maker:
         return self.act(self.conv(x, self.maps(x.shape[2], 512), 3, stride=2))
 
     def classifier(self, x: Tensor) -> Tensor:
-        """One to three fully connected layers; those of a heavy network have up to 20 million weights."""
-        if self.rng.random() < 0.5:
+        """Fully connected layers, one to three; in a third of the networks a 1x1 convolution and a global average.
+
+        Fully connected layers of a heavy network have up to 20 million weights, those of a large one up to 40.
+        """
+        averaged = self.rng.random() < 0.5
+        if self.pixelwise:
+            classes = self.maps(8, 1024) * int(self.rng.integers(1, 3))
+            if averaged:
+                return self.conv(self.b.global_avg_pool(x), classes, 1)
+            return self.b.global_avg_pool(self.act(self.conv(x, classes, 1)))
+        if averaged:
             x = self.b.global_avg_pool(x)
         for _ in range(int(self.rng.integers(1, 4))):
-            most = max(10, int(4 * self.most_weights // x.size))
+            most = max(10, int((8 if self.large else 4) * self.most_weights // x.size))
             x = self.b.fc(x, min(most, self.maps(8, 1024) * int(self.rng.integers(1, 5))))
         return x

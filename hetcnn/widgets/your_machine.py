@@ -62,11 +62,12 @@ def draw(found: Comparison, network: str, engines: str, cut: int) -> NDArray[Any
     _, panels = plt.subplots(1, 2, figsize=(9.6, 3.2), width_ratios=[1.4, 1])
     kinds = _ENGINES[engines]
     stages = _stages(found, network, kinds)
+    rates = _rates(found, network, kinds, stages)
     mine = stages[cut - 1]
     spans = [f"{kind}, {si}" for kind, si in zip(kinds, ("first stage", "second stage"), strict=True)]
     gantt(mine.tolist(), names=spans, frames=10, until=8 * float(stages.max(axis=1).min()), ax=new_axes(panels[0]))
-    panels[0].set_title(f"{network}: {1 / found.together.interval(mine):.3g} frames/s predicted")
-    _curve(new_axes(panels[1]), found, network, kinds, stages, cut)
+    panels[0].set_title(f"{network}: {rates[cut - 1]:.3g} frames/s predicted")
+    _curve(new_axes(panels[1]), found, network, kinds, rates, cut)
     return cast("NDArray[Any]", panels)
 
 
@@ -76,16 +77,22 @@ def _stages(found: Comparison, network: str, kinds: tuple[str, ...]) -> NDArray[
     rows = designs.engine_rows(
         found.kernels(network), found.times(network), found.record.runtime.get(network, {}), cuts
     )
-    own = {"numpy": rows[0], "onnxruntime": rows[1]}
-    before = np.cumsum(own[kinds[0]])[:-1]
-    after = np.cumsum(own[kinds[1]][::-1])[::-1][1:]
-    return np.stack([before, after], axis=1)
+    return _sides(rows, kinds)
 
 
-def _curve(
-    ax: Axes, found: Comparison, network: str, kinds: tuple[str, ...], stages: NDArray[np.float64], cut: int
-) -> None:
-    rates = [1 / found.together.interval(pair) for pair in stages]
+def _sides(rows: NDArray[np.float64], kinds: tuple[str, ...]) -> NDArray[np.float64]:
+    """The sums of each engine's row before and after every cut, (cuts, 2)."""
+    first, second = (rows[("numpy", "onnxruntime").index(kind)] for kind in kinds)
+    return np.stack([np.cumsum(first)[:-1], np.cumsum(second[::-1])[::-1][1:]], axis=1)
+
+
+def _rates(found: Comparison, network: str, kinds: tuple[str, ...], stages: NDArray[np.float64]) -> list[float]:
+    """The predicted frames/s of every cut."""
+    calls = _sides(designs.engine_calls(found.kernels(network), found.cuts(network)), kinds)
+    return [1 / found.together.interval(*pair) for pair in zip(stages, calls, strict=True)]
+
+
+def _curve(ax: Axes, found: Comparison, network: str, kinds: tuple[str, ...], rates: list[float], cut: int) -> None:
     ax.plot(range(1, len(rates) + 1), rates, color=PALETTE[0], linewidth=1.4)
     ax.plot([cut], [rates[cut - 1]], "o", color=PALETTE[0], markersize=7)
     place = {c: i + 1 for i, c in enumerate(found.cuts(network))}

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from hetcnn.host.designs import segment_times
+from hetcnn.host.designs import segment_calls, segment_times
 from hetcnn.host.predict import family
 from hetcnn.host.record import Run
 from hetcnn.host.work import TERMS
@@ -96,7 +96,7 @@ def prices(comparison: Comparison | None = None) -> xr.Dataset:
 
 
 def together(comparison: Comparison | None = None) -> xr.Dataset:
-    """Return the four numbers that say how work gets slower when cores share the machine."""
+    """Return the five numbers that say how work gets slower when cores share the machine."""
     fitted = (comparison or shipped()).together.fitted
     parameters = fitted.parameters if fitted else ()
     return xr.Dataset(
@@ -183,8 +183,9 @@ def splits(network: str, comparison: Comparison | None = None) -> xr.Dataset:
 
 
 def _latency(found: Comparison, run: Run) -> float:
-    stages = segment_times(found.kernels(run.network), found.times(run.network), run.cuts)
-    return found.together.latency(stages)
+    kernels = found.kernels(run.network)
+    stages = segment_times(kernels, found.times(run.network), run.cuts)
+    return found.together.latency(stages, calls=segment_calls(kernels, run.cuts))
 
 
 def best_splits(comparison: Comparison | None = None) -> xr.Dataset:
