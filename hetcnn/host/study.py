@@ -271,7 +271,7 @@ def _ready(engine: Engine, design: Design) -> Callable[[int], tuple[float, float
 def main(arguments: Sequence[str]) -> int:
     """Make a whole record in a folder; `--short` takes a third of the time."""
     folder, *options = arguments
-    sizes = (48, 3, 8, 3, 2, 0.15, 1.0) if "--short" in options else (128, 5, 24, 5, 3, 0.25, 4.0)
+    sizes = (48, 3, 8, 3, 2, 0.15, 1.0) if "--short" in options else (160, 5, 24, 5, 3, 0.25, 4.0)
     names = ("made_up", "passes", "runs", "rounds", "neighbours", "seconds", "patience")
     record = study(NETWORKS, say=print, **dict(zip(names, sizes, strict=True)))  # type: ignore[arg-type]
     save(record, Path(folder))

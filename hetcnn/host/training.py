@@ -138,7 +138,7 @@ class _Maker:
     def blocks(self) -> list[Callable[[Tensor], Tensor]]:
         """The kinds of block of this network, common ones more than once."""
         every = [self.plain, self.plain, self.point, self.separable, self.separable, self.residual, self.inverted]
-        every += [self.branches, self.pool_same, self.rare]
+        every += [self.branches, self.squeezed, self.shuffled, self.pool_same, self.rare]
         if self.large:
             every = [self.plain, self.plain, self.plain, self.residual, self.point, self.branches]
         picks = self.rng.choice(len(every), size=4, replace=False)
@@ -163,7 +163,9 @@ class _Maker:
         return self.b.add(narrow, x) if narrow.shape == x.shape else narrow
 
     def residual(self, x: Tensor) -> Tensor:
-        middle = self.act(self.conv(x, self.maps(x.shape[2], 256), int(self.rng.choice([1, 3]))))
+        """As many maps in the middle as outside, or any number."""
+        maps = x.shape[1] if self.rng.random() < 0.5 else self.maps(x.shape[2], 256)
+        middle = self.act(self.conv(x, maps, int(self.rng.choice([1, 3]))))
         y = self.conv(middle, x.shape[1], 3)
         return self.act(self.b.add(y, x)) if y.shape == x.shape else y
 
@@ -179,6 +181,23 @@ class _Maker:
         if self.rng.random() < 0.5:
             parts.append(self.conv(self.b.max_pool(x, 3, stride=1, pad=1), self.maps(x.shape[2], 128), 1))
         return self.b.concat(*parts)
+
+    def squeezed(self, x: Tensor) -> Tensor:
+        """Few maps by a 1x1 convolution, then many by 1x1 and by 3x3."""
+        few = max(8, x.shape[1] // int(self.rng.choice([2, 4, 8])) // 8 * 8)
+        x = self.act(self.conv(x, few, 1))
+        many = few * int(self.rng.choice([2, 4]))
+        return self.b.concat(self.act(self.conv(x, many, 1)), self.act(self.conv(x, many, 3)))
+
+    def shuffled(self, x: Tensor) -> Tensor:
+        """Half of the maps go by a separable convolution, half stay as they are, and both are mixed map by map."""
+        half = x.shape[1] // 2
+        if x.shape[1] % 2:
+            return self.separable(x)
+        left, right = self.b.split(x, 2)
+        right = self.conv(self.act(self.conv(right, half, 1)), half, 3, group=half)
+        joined = self.b.concat(left, self.act(self.conv(right, half, 1)))
+        return self.b.channel_shuffle(joined, 2) if joined.shape[1] % 2 == 0 else joined
 
     def pool_same(self, x: Tensor) -> Tensor:
         pool = self.b.max_pool if self.rng.random() < 0.6 else self.b.avg_pool

@@ -48,6 +48,7 @@ TERMS = (
     "weight bytes",
     "cold weight bytes",
     "streamed weight bytes",
+    "spilled bytes",
     "far calls",
 )
 """The terms of `kernel_work`, in order."""
@@ -57,6 +58,13 @@ _AT = {term: i for i, term in enumerate(TERMS)}
 _LANES, _ROWS = 8, 4
 LINE, PAGE, WAYS = 64, 4096, 8
 """Bytes of a cache line; of the first-level cache's places for one address; and lines that fit each place."""
+HELD = (0.5, 0.75)
+"""Shares of the second-level and the last-level cache in which arrays are found again; the rest is in others' way.
+
+Whole caches, and a half of the last one, explain made-up networks that took no part in the fit a little worse.
+"""
+REACH = 1536 * 4096
+"""Bytes whose addresses a core keeps translated: pages of the usual size in a usual second-level table."""
 STREAM = 2**20
 """Bytes of a kernel's weights from which the rest arrives as fast as memory can stream."""
 
@@ -166,10 +174,13 @@ def program_work(
 ) -> np.ndarray[Any, Any]:
     """Return the work of each kernel (kernels, parts, terms).
 
-    Activations count by the traffic since they were written: up to `near` bytes (the second-level cache), up to
-    `cache` (the last level), or more. Weights count as cold when all memory that a run touches exceeds `cache` bytes,
-    as warm up to half of that, and in between in proportion; in a network that fits `near` they count as nothing.
+    near, cache: bytes of the second-level and of the last-level cache, of which `HELD` is at hand. Activations count
+    by the traffic since they were written: up to what the nearer one holds, up to what the other holds, or more.
+    Weights count as cold when all memory that a run touches exceeds what the last level holds, as warm up to half of
+    that, and in between in proportion; in a network that fits the nearer one they count as nothing. As much of all
+    bytes is spilled as the run touches more than the last level holds; so with calls and `REACH`.
     """
+    near, cache = HELD[0] * near, HELD[1] * cache
     marks = [touched(call for part in kernel.parts for call in part) for kernel in kernels]
     places = joined(r for mark in marks for r in mark.writes)
     inputs = [[r for r in mark.reads if within(r, places)] for mark in marks]
@@ -192,6 +203,7 @@ def program_work(
         ("weight bytes", weights * (away - cold)),
         ("cold weight bytes", np.minimum(weights, STREAM) * cold),
         ("streamed weight bytes", np.maximum(weights - STREAM, 0) * cold),
+        ("spilled bytes", traffic * max(0.0, 1 - cache / max(held, 1.0))),
     ):
         work[:, :, _AT[name]] = (values * share)[:, None] * (work.sum(axis=2) > 0)
     work[:, :, _AT["again bytes"]] = [[again(kernel.parts[part], near) for part in parts] for kernel in kernels]
@@ -199,5 +211,5 @@ def program_work(
         # Under the memory's roof, reading weights from afar hides the arithmetic; activations have just been written.
         floats = np.maximum(work[:, :, _AT[term]].sum(axis=1), 1.0)
         work[:, :, _AT[term]] *= (1 - away * np.minimum(1.0, weights / 4 / floats))[:, None]
-    work[:, :, _AT["far calls"]] = away * work[:, :, _AT["calls"]]
+    work[:, :, _AT["far calls"]] = max(0.0, 1 - REACH / max(held, 1.0)) * work[:, :, _AT["calls"]]
     return work
