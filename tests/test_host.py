@@ -80,9 +80,12 @@ def test_the_terms_of_a_product_are_equation_5s():
     }
 
 
-def test_a_product_counts_whole_vectors_and_its_regime():
+def test_a_product_counts_whole_vectors_and_its_regime(monkeypatch):
     a, b = np.zeros((5, 16), np.float32), np.zeros((16, 20), np.float32)
-    assert work.amounts(partial(np.matmul, a, b, out=np.zeros((5, 20), np.float32)))["small m k n"] == 8 * 16 * 24
+    for lanes, wide in ((8, 24), (16, 32)):
+        monkeypatch.setattr(work.blas, "lanes", lambda lanes=lanes: lanes)
+        found = work.amounts(partial(np.matmul, a, b, out=np.zeros((5, 20), np.float32)))
+        assert (found["small m k n"], found["small ragged"]) == (8 * 16 * wide, 5 * 16 * 20)
     x = np.zeros(16, np.float32)
     assert work.amounts(partial(np.matmul, a, x, out=np.zeros(5, np.float32)))["vector m k n"] == 5 * 16
     big = np.zeros((1024, 1024), np.float32)

@@ -171,7 +171,7 @@ def _verdicts():
 
 CHANGES = {
     "all prices": lambda m: replace(m, common=1.1 * m.common, own={k: 1.1 * v for k, v in m.own.items()}),
-    "winograd": lambda m: replace(m, own=m.own | {"winograd": 1.1 * m.own["winograd"]}),
+    "winograd F4": lambda m: replace(m, own=m.own | {"winograd F4": 1.1 * m.own["winograd F4"]}),
     "1x1": lambda m: replace(m, own=m.own | {"1x1": 1.1 * m.own["1x1"]}),
 }
 
@@ -207,3 +207,10 @@ def test_the_choices_of_the_fit_are_the_declared_ones():
     nominal = errors["layers"].sel(assumption="nominal")
     assert float(nominal) == pytest.approx(functions.layers_median(shipped))
     assert sum(abs(float(e) - float(nominal)) > 1e-6 for e in errors["layers"]) >= len(declared)
+
+
+def test_every_fold_says_how_many_networks_are_within_the_aim():
+    within = host.cross_validation()["within"]
+    errors = [abs(shipped().whole_error(n)) for n in shipped().networks]
+    assert float(within.sel(held_out="known networks")) == pytest.approx(100 * np.mean(np.array(errors) <= 0.05))
+    assert ((within > 50) & (within <= 100)).all()

@@ -19,7 +19,7 @@ from hetcnn import fit, gemm
 from hetcnn.errors import HetcnnError
 from hetcnn.host.layers import Kernels, Line
 
-__all__ = ["PaperModel", "Settings", "TapeModel", "family", "fit_paper", "fit_tape"]
+__all__ = ["PaperModel", "Settings", "TapeModel", "fit_paper", "fit_tape"]
 
 FloatArray = NDArray[np.float64]
 
@@ -38,15 +38,6 @@ class Settings:
     least: int = 8
 
 
-def family(algorithm: str) -> str:
-    """Return the algorithm without its tile size: both Winograd transforms share their prices.
-
-    >>> family("winograd F4"), family("im2col")
-    ('winograd', 'im2col')
-    """
-    return algorithm.split(" F")[0]
-
-
 @dataclass(frozen=True)
 class TapeModel:
     """Seconds per unit of each of `work.TERMS`: common prices, and those of algorithms with enough data."""
@@ -57,7 +48,7 @@ class TapeModel:
 
     def prices(self, algorithm: str) -> FloatArray:
         """The prices that hold for an algorithm."""
-        return self.own.get(family(algorithm), self.common)
+        return self.own.get(algorithm, self.common)
 
     def kernel_times(self, kernels: Kernels) -> FloatArray:
         """Return the predicted seconds of each kernel on one thread."""
@@ -82,13 +73,13 @@ def fit_tape(measured: Sequence[Kernels], settings: Settings | None = None) -> T
     work = np.concatenate([k.work for k in measured])
     times = np.maximum(np.concatenate([k.time for k in measured]), 1e-7)
     counts = np.concatenate([k.time / k.time.mean() for k in measured])
-    families = np.array([family(a) for k in measured for a in k.algorithms])
+    algorithms = np.array([a for k in measured for a in k.algorithms])
     common = fit.nonnegative_towards(work, times, counts=counts, robust=chosen.robust)
     squares = counts[:, None] * (work / times[:, None]) ** 2
     usual = np.sqrt(np.mean(squares, axis=0))
     own = {}
-    for name in sorted(set(families)):
-        mine = families == name
+    for name in sorted(set(algorithms)):
+        mine = algorithms == name
         if mine.sum() >= chosen.least:
             weight = chosen.strength**0.5 * np.maximum(usual, np.sqrt(np.mean(squares[mine], axis=0)))
             mine_alone = {"counts": counts[mine], "robust": chosen.robust}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hetcnn.host.traffic import again, joined, length, levels, parts_of, touched, within, written
+from hetcnn.kernels import blas
 from hetcnn.kernels.fast.tape import SMALL, Kernel, run
 
 __all__ = ["TERMS", "amounts", "kernel_work", "program_work"]
@@ -22,8 +23,10 @@ GEMM = ("products", "m k", "k n", "m n", "m k n")
 """Equation 5's terms of one matrix product (m, k) by (k, n), without those that no product has alone."""
 REGIMES = ("small", "large", "vector")
 """How OpenBLAS multiplies: without packing its operands, with packing, and matrix by vector."""
-TILE = ("loads", "spreads")
-"""What fills registers: a tile of 6 rows by 64 columns loads 64 floats of B and spreads 6 of A for each of k."""
+TILE = ("loads", "spreads", "ragged")
+"""What fills registers: a tile of 6 rows by 64 columns loads 64 floats of B and spreads 6 of A for each of k. Products
+whose columns are no multiple of two vectors are ragged, with all their MACs: narrower tiles do a part of them.
+"""
 ROW = ("products", "floats", "ends")
 """Terms of a vector by a matrix, another loop than a matrix by a vector: its floats, and those of both vectors."""
 PASSES = ("copy", "pass", "clip", "reduce", "gather")
@@ -55,7 +58,7 @@ TERMS = (
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 _AT = {term: i for i, term in enumerate(TERMS)}
-_LANES, _ROWS = 8, 4
+_ROWS = 4
 LINE, PAGE, WAYS = 64, 4096, 8
 """Bytes of a cache line; of the first-level cache's places for one address; and lines that fit each place."""
 HELD = (0.5, 0.75)
@@ -117,14 +120,15 @@ def _product(a: Any, b: Any) -> dict[str, float]:
     if m == 1 < n:
         return {"row products": float(count), "row floats": float(count * k * n), "row ends": float(count * (k + n))}
     regime = "vector" if n == 1 else "small" if m * k * n <= SMALL else "large"
-    # The kernels work on whole vectors of columns and on a few rows at a time. AVX-512 has vectors of 16 floats, but
-    # masks the rest of a row: counting in eights explains both kinds, and the loads are counted in full ones.
-    wide, high = (_pad(n, _LANES), _pad(m, _ROWS)) if regime != "vector" else (n, m)
+    # The kernels work on whole vectors of columns and on a few rows at a time.
+    wide, high = (_pad(n, blas.lanes()), _pad(m, _ROWS)) if regime != "vector" else (n, m)
     values = (1, m * k, k * n, m * n, high * k * wide)
     found = {f"{regime} {term}": float(count * value) for term, value in zip(GEMM, values, strict=True)}
     if regime != "vector":
         found[f"{regime} loads"] = float(count * ceil(m / 6) * k * _pad(n, 16))
         found[f"{regime} spreads"] = float(count * m * k * ceil(n / 64))
+        if n % (2 * blas.lanes()):
+            found[f"{regime} ragged"] = float(count * m * k * n)
     return found
 
 

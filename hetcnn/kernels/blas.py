@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["describe", "one_thread", "use_avx512"]
+__all__ = ["describe", "lanes", "one_thread", "use_avx512"]
 
 OPT_OUT = "HETCNN_BLAS_SWITCH"
 """Environment variable: "0" leaves the BLAS's choice of kernel alone."""
 
 _NEEDED = ("AVX512F", "AVX512CD", "AVX512_SKX")  # NumPy's name for the set with DQ, BW and VL is AVX512_SKX
 _OLD = frozenset({"Haswell", "Zen"})
+_WIDE = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 
 
 class _OpenBlas:
@@ -128,6 +129,16 @@ def use_avx512() -> bool:
             del os.environ["OPENBLAS_CORETYPE"]
         library.set_threads(threads)
     return _core(library) == "SkylakeX"
+
+
+def lanes() -> int:
+    """Return how many float32 numbers a vector of the kernels in use has: 16 with AVX-512, otherwise 8.
+
+    >>> lanes() in (8, 16)
+    True
+    """
+    library = _library()
+    return 16 if library is not None and _core(library) in _WIDE else 8
 
 
 def _core(library: _OpenBlas) -> str:

@@ -9,7 +9,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hetcnn.host.designs import segment_calls, segment_times
-from hetcnn.host.predict import family
 from hetcnn.host.record import Run
 from hetcnn.host.work import TERMS
 from hetcnn.papers.host.comparison import Comparison, shipped
@@ -245,7 +244,7 @@ def by_algorithm(comparison: Comparison | None = None) -> xr.Dataset:
     for network in found.networks:
         kernels = found.kernels(network)
         for algorithm, p, t in zip(kernels.algorithms, found.times(network), kernels.time, strict=True):
-            rows.setdefault(family(algorithm), []).append((float(p), float(t)))
+            rows.setdefault(algorithm, []).append((float(p), float(t)))
     total = sum(t for pairs in rows.values() for _, t in pairs)
     error = [float(np.median([abs(p / t - 1) for p, t in pairs])) * 100 for pairs in rows.values()]
     share = [100 * sum(t for _, t in pairs) / total for pairs in rows.values()]
