@@ -749,3 +749,23 @@ def test_latency_counts_the_frames_in_front_of_the_slowest_stage(times):
     together = designs.Together(1.0, 0.0, 0.5, 0.0)
     assert float(np.median(done.latency[done.settled()])) == pytest.approx(together.latency(times), rel=0.3)
     assert 1 / done.throughput == pytest.approx(together.interval(times), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("cuts", "engines", "message"),
+    [
+        ([10.5], (), "expected indices of layers that rise, from 1 to 12"),
+        ([-3], (), "from 1 to 12"),
+        ([1000], (), "from 1 to 12"),
+        ([6, 6], (), "from 1 to 12"),
+        ([6], ("numpy", "onnxruntim"), "did you mean 'onnxruntime'"),
+    ],
+)
+def test_stages_that_cannot_be_are_refused(cuts, engines, message):
+    with pytest.raises(HetcnnError, match=message):
+        pipelines.stages_of(zoo.load("lenet-5"), cuts, engines)
+
+
+def test_a_pipeline_of_a_name_says_what_it_wants():
+    with pytest.raises(HetcnnError, match="expected a Network with weights"):
+        pipelines.run_pipeline("lenet-5", [pipelines.Stage(0, 13)], 5)

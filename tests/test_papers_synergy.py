@@ -272,6 +272,9 @@ def test_exercises():
         (lambda: Design(((2, -1, 0),)), "none negative"),
         (lambda: Design(((2, 2, 6), (0, 0, 0))), "not all 0"),
         (lambda: Design(((0.5, 2, 6),)), "whole numbers"),
+        (lambda: Design((2, 2, 0)), "whole numbers"),
+        (lambda: Design(mapping=(0, "1")), "a mapping in whole numbers"),
+        (lambda: Design(stealing="no"), "stealing: expected True or False, got 'no'"),
         (lambda: machine().with_given(intervall=8), "did you mean 'interval'"),
         (lambda: machine(left_out="mnst"), "did you mean 'mnist'"),
         (lambda: custom.parse_clusters("2N+2P ; 6F"), "expected such as '2N.2S ; 6F'"),
@@ -317,3 +320,12 @@ def test_ten_per_cent_on_any_constant_changes_a_verdict(name, verdicts_after, no
     function, change = CONSTANTS[name]
     original = getattr({"machine": fitting, "rails": power}[function], function)
     assert verdicts_after("synergy", original, change) != nominal
+
+
+def test_a_design_from_lists_is_the_same_design():
+    assert Design([[np.int64(2), 2, 0], [0, 0, 6]], mapping=[0, 1]) == Design(DEFAULT, mapping=(0, 1))
+    assert run(machine(), "mnist", Design([[2, 2, 0], [0, 0, 6]])) is run(machine(), "mnist", Design())
+
+
+def test_an_answer_that_is_no_number_is_not_yet_right():
+    assert synergy.EXERCISES[1].check([350]).startswith("not yet")

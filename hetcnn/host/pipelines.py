@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -57,13 +58,28 @@ def stages_of(
     >>> [str(stage) for stage in stages_of(zoo.load("lenet-5"), [6])]
     ['numpy [1,6]', 'numpy [7,13]']
     """
-    edges = [0, *cuts, len(network)]
+    edges = [0, *_whole(cuts, network), len(network)]
     kinds = [*engines] or ["numpy"] * (len(edges) - 1)
     if len(kinds) != len(edges) - 1:
         raise HetcnnError(f"{len(edges) - 1} stages need as many engines, got {len(kinds)}")
+    for kind in kinds:
+        if kind not in ENGINES:
+            raise unknown("engine", kind, ENGINES)
     usable = describe().cores if cores is None else tuple(cores)
     pins = [usable[i] if len(kinds) <= len(usable) else None for i in range(len(kinds))]
     return [Stage(a, b, kind, pin) for (a, b), kind, pin in zip(itertools.pairwise(edges), kinds, pins, strict=True)]
+
+
+def _whole(cuts: Sequence[int], network: Network) -> list[int]:
+    """The cuts as whole numbers that rise from 1 to the last layer's index."""
+    rule = f"expected indices of layers that rise, from 1 to {len(network) - 1}"
+    try:
+        found = [index(cut) for cut in cuts]
+    except TypeError:
+        raise HetcnnError(f"cuts {list(cuts)}: {rule}") from None
+    if any(a >= b for a, b in itertools.pairwise([0, *found, len(network)])):
+        raise HetcnnError(f"cuts {found}: {rule}")
+    return found
 
 
 class Pipeline:
@@ -71,6 +87,10 @@ class Pipeline:
 
     def __init__(self, network: Network | Engine, stages: Sequence[Stage], *, depth: int = 1, seed: int = 0) -> None:
         net = network.network if isinstance(network, Engine) else network
+        if not isinstance(net, Network):
+            raise HetcnnError(
+                f"network {net!r}: expected a Network with weights, such as hetcnn.zoo.load(name, seed=0)"
+            )
         _check(net, stages)
         inputs = example_inputs(net, seed)
         in_flight = len(stages) + depth * (len(stages) - 1)
@@ -97,7 +117,7 @@ class Pipeline:
 def run_pipeline(
     network: Network | Engine, stages: Sequence[Stage], frames: int = 40, *, depth: int = 1, seed: int = 0
 ) -> Flow:
-    """Run `frames` frames through the stages and return what happened: throughput, latency, times of every stage.
+    """Run frames (3 or more) through the stages and return what happened: throughput, latency, times of every stage.
 
     `network` has weights, or is an engine for it. Stages cover its layers in order; `depth` frames at most wait between
     two stages. A layer that the engine fused with an earlier one runs with that one. Raises HetcnnError for stages

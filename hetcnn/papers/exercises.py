@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 __all__ = ["Exercise"]
 
@@ -31,7 +32,7 @@ class Exercise:
         right = self.answer()
         return "right" if self._agrees(given, right) else f"not yet: {self.hint}"
 
-    def _agrees(self, given: float | str, right: float | str) -> bool:
+    def _agrees(self, given: object, right: float | str) -> bool:
         if isinstance(right, str) or isinstance(given, str):
             return str(given).replace(" ", "") == str(right).replace(" ", "")
-        return abs(given - right) <= self.rtol * abs(right)
+        return isinstance(given, Real) and abs(float(given) - right) <= self.rtol * abs(right)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
+from operator import index
 from typing import Literal
 
 from hetcnn.errors import HetcnnError, unknown
@@ -49,10 +50,22 @@ class Design:
     def __post_init__(self) -> None:
         if self.memory not in ("multi", "single"):
             raise unknown("memory path", str(self.memory), ("multi", "single"))
-        whole = all(len(c) == 3 and all(isinstance(n, int) and n >= 0 for n in c) for c in self.clusters)
-        if not whole or not self.clusters or not all(map(any, self.clusters)):
-            rule = "expected (NEON threads, S-PEs, F-PEs) of each, whole numbers, none negative and not all 0"
+        for name in ("stealing", "pipelined"):
+            if not isinstance(getattr(self, name), bool):
+                raise HetcnnError(f"{name}: expected True or False, got {getattr(self, name)!r}")
+        rule = "expected (NEON threads, S-PEs, F-PEs) of each, whole numbers, none negative and not all 0"
+        try:
+            clusters = tuple(tuple(map(index, cluster)) for cluster in self.clusters)
+            mapping = None if self.mapping is None else tuple(map(index, self.mapping))
+        except TypeError:
+            raise HetcnnError(
+                f"clusters {self.clusters}, mapping {self.mapping}: {rule}; a mapping in whole numbers"
+            ) from None
+        if not clusters or not all(len(c) == 3 and min(c) >= 0 and any(c) for c in clusters):
             raise HetcnnError(f"clusters {self.clusters}: {rule}")
+        # Lists are taken too, but a design is the key of its simulation.
+        object.__setattr__(self, "clusters", clusters)
+        object.__setattr__(self, "mapping", mapping)
 
 
 def convolutions(layers: Sequence[Stage]) -> tuple[Stage, ...]:

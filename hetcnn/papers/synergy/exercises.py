@@ -29,7 +29,7 @@ def _gain_of_stealing() -> float:
 
 EXERCISES = {
     1: Exercise(
-        "How many steps are the jobs of MNIST's second convolution (14 x 14 pixels, 5 x 5 taps of 32 maps, "
+        "How many steps are all jobs together of MNIST's second convolution (14 x 14 pixels, 5 x 5 taps of 32 maps, "
         "64 maps out)?",
         _steps_of_the_second_convolution,
         rtol=0,
