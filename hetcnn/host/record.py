@@ -7,8 +7,11 @@ on a machine with two cores.
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import itertools
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,12 +73,12 @@ _HEAD = ("network", "layer", "kind", "N", "K", "M", "ops", "bytes", "position", 
 
 
 def save(record: Record, folder: Path) -> None:
-    """Write a record as about.json, training.csv, zoo.csv, networks.csv, runs.csv and runtime.csv."""
+    """Write a record as about.json, training.csv.gz, zoo.csv.gz, networks.csv, runs.csv and runtime.csv."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "about.json").write_text(json.dumps(dict(record.about), indent=1) + "\n", encoding="utf-8")
     for name, kernels in (("training", record.training), ("zoo", record.zoo)):
         rows = (row for k in kernels.values() for row in _kernel_rows(k, record.lines[k.network]))
-        _write(folder / f"{name}.csv", [*_HEAD, *TERMS], rows)
+        _write(folder / f"{name}.csv.gz", [*_HEAD, *TERMS], rows)
     both = [*record.training.values(), *record.zoo.values()]
     _write(folder / "networks.csv", ["network", "total", "rounds"], ([k.network, _n(k.total), k.rounds] for k in both))
     rows = (
@@ -114,21 +117,21 @@ def _list(values: Iterable[object]) -> str:
 
 
 def _write(path: Path, head: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(list(head))
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(list(head))
+    writer.writerows(rows)
+    found = text.getvalue().encode()
+    # No time in the header: the same record gives the same bytes.
+    path.write_bytes(gzip.compress(found, mtime=0) if path.suffix == ".gz" else found)
 
 
 def load(folder: Path) -> Record:
-    """Read a record from its folder; raises HetcnnError for one that lacks a file or a column.
-
-    Terms of work are the exception: an earlier record lacks those that came later, and counts nothing for them.
-    """
+    """Read a record from its folder; raises HetcnnError for one that lacks a file or a column."""
     try:
         totals = {row["network"]: (float(row["total"]), int(row["rounds"])) for row in _read(folder / "networks.csv")}
         lines: dict[str, list[Line]] = {}
-        sets = [_kernels(folder / f"{name}.csv", totals, lines) for name in ("training", "zoo")]
+        sets = [_kernels(folder / f"{name}.csv.gz", totals, lines) for name in ("training", "zoo")]
         runs = tuple(map(_run, _read(folder / "runs.csv")))
         runtime: dict[str, dict[int, float]] = {}
         for row in _read(folder / "runtime.csv"):
@@ -136,14 +139,15 @@ def load(folder: Path) -> Record:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     except OSError as error:
         raise HetcnnError(f"{folder}: no record: {error}") from None
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, EOFError, zlib.error) as error:
         raise HetcnnError(f"{folder}: not a record: {type(error).__name__} {error}") from None
     return Record(about, sets[0], sets[1], lines, runs, runtime)
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    found = path.read_bytes()
+    text = (gzip.decompress(found) if path.suffix == ".gz" else found).decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def _run(row: Mapping[str, str]) -> Run:
@@ -157,7 +161,7 @@ def _kernels(path: Path, totals: Mapping[str, tuple[float, int]], lines: dict[st
     for network, group in itertools.groupby(_read(path), key=lambda row: row["network"]):
         rows = list(group)
         time = np.array([float(row["time"]) for row in rows])
-        work = np.array([[float(row.get(term) or 0) for term in TERMS] for row in rows])
+        work = np.array([[float(row[term] or 0) for term in TERMS] for row in rows])
         found[network] = Kernels(
             network,
             tuple((row["layer"],) for row in rows),
