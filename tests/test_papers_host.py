@@ -9,7 +9,7 @@ import pytest
 
 from hetcnn import fit, gemm
 from hetcnn.host import predict, record, study
-from hetcnn.host.designs import segment_calls
+from hetcnn.host.designs import segment_calls, split_interval
 from hetcnn.host.work import TERMS
 from hetcnn.papers import host
 from hetcnn.papers.host import claims as functions
@@ -214,3 +214,12 @@ def test_every_fold_says_how_many_networks_are_within_the_aim():
     errors = [abs(shipped().whole_error(n)) for n in shipped().networks]
     assert float(within.sel(held_out="known networks")) == pytest.approx(100 * np.mean(np.array(errors) <= 0.05))
     assert ((within > 50) & (within <= 100)).all()
+
+
+def test_the_predicted_best_of_all_cuts_was_measured():
+    """Or the best split would be judged among those that happened to be tried."""
+    found = shipped()
+    for network in found.networks:
+        kernels, times = found.kernels(network), found.times(network)
+        best = min(found.cuts(network), key=lambda cut: split_interval(kernels, times, [cut], found.together))
+        assert found.chosen(network, "split").cuts == (best,)
